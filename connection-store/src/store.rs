@@ -1,0 +1,195 @@
+//! The trait that every store implements, and its guarantees.
+
+use std::{
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use crate::{CloseRequest, ConnectionId, Message, NodeId};
+
+/// The api and stage that a connection belongs to; under any other its id is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The api's id.
+    pub api: Arc<str>,
+    /// The stage's name.
+    pub stage: Arc<str>,
+}
+
+/// One connection as its own node holds it.
+pub trait LocalConnection: Send + Sync + 'static {
+    /// A message in the form that sockets take, made once for all its receivers.
+    type Frame: Send + Sync;
+
+    /// Encodes a message for any number of connections.
+    fn encode(message: &Message) -> Self::Frame;
+
+    /// The id that it was registered under.
+    fn id(&self) -> ConnectionId;
+
+    /// Where it belongs.
+    fn scope(&self) -> &Scope;
+
+    /// Puts a message into the send queue. Never blocks. `Ok` means that the queue took it, or
+    /// that the socket has it already.
+    fn send(&self, frame: &Self::Frame) -> Result<(), SendError>;
+
+    /// Begins to close it. Never blocks; a second call changes nothing.
+    fn close(&self, request: &CloseRequest);
+
+    /// What a caller may learn of it.
+    fn describe(&self) -> Description;
+}
+
+/// Why a send queue did not take a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The queue is full and the new message was dropped.
+    #[error("the client's send queue is full")]
+    Full,
+    /// The connection is closing or closed, perhaps because of this very message.
+    #[error("the connection is closed")]
+    Closed,
+}
+
+/// What a caller may learn of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Milliseconds since 1970.
+    pub connected_at_ms: u64,
+    /// The last message in either direction; milliseconds since 1970.
+    pub last_active_at_ms: u64,
+    /// The client's address.
+    pub source_ip: IpAddr,
+    /// `User-Agent`, if the client sent one.
+    pub user_agent: Option<String>,
+}
+
+/// Proof that a message stands in its owner's send queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The node that owns the connection.
+    pub node: NodeId,
+}
+
+/// Why a connection could not be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    /// No such connection under this api and stage, any more or ever.
+    #[error("the connection is gone")]
+    Gone,
+    /// The client does not read fast enough, and the message was not taken.
+    #[error("the client's send queue is full")]
+    Full,
+    /// The owner cannot be asked now; whether it took the message is not known.
+    #[error("the node that owns the connection cannot be reached")]
+    Unavailable,
+}
+
+impl From<SendError> for DeliveryError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Full => Self::Full,
+            SendError::Closed => Self::Gone,
+        }
+    }
+}
+
+/// Whether this node may act in its own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// There is nobody else: a single node.
+    Unbounded,
+    /// Others take over after this moment unless it is renewed.
+    Until(Instant),
+    /// Others may have taken over already. Nothing may be promised in this node's name.
+    Lost,
+}
+
+/// An answer that is often there at once: a local connection costs no allocation and no wake-up.
+pub enum Reply<T> {
+    /// Known now. `None` once taken.
+    Ready(Option<T>),
+    /// Known when another node has answered.
+    Later(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T> Reply<T> {
+    /// An answer that is known now.
+    pub fn ready(value: T) -> Self {
+        Self::Ready(Some(value))
+    }
+}
+
+impl<T: Unpin> Future for Reply<T> {
+    type Output = T;
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match self.get_mut() {
+            Self::Ready(value) => {
+                Poll::Ready(value.take().expect("a reply is not polled after it was ready"))
+            }
+            Self::Later(future) => future.as_mut().poll(context),
+        }
+    }
+}
+
+/// Which connections are open, and how to reach them.
+///
+/// Guarantees, which `suite` checks on every implementation:
+///
+/// 1. [`allocate`](Self::allocate) never gives the same id twice; its ids name this node and
+///    carry 64 random bits.
+/// 2. A connection is reachable from [`insert`](Self::insert) until [`remove`](Self::remove) or
+///    [`close`](Self::close), and after either no call finds it again.
+/// 3. A [`Receipt`] means that the owner's queue took the message. Messages of one caller to one
+///    connection that were answered in an order arrive in that order.
+/// 4. Another api's or stage's connection is [`DeliveryError::Gone`], exactly as one that never
+///    was: nothing is learnt of it.
+/// 5. Of any number of racing [`remove`](Self::remove) calls exactly one gets the connection.
+/// 6. No call blocks the thread; what takes time is a [`Reply::Later`].
+pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
+    /// This node.
+    fn node(&self) -> NodeId;
+
+    /// Whether this node may act in its own name. Readiness follows it.
+    fn lease(&self) -> Lease;
+
+    /// A fresh id that names this node.
+    fn allocate(&self) -> ConnectionId;
+
+    /// Makes a connection reachable under its id.
+    fn insert(&self, connection: Arc<C>);
+
+    /// Makes a local connection unreachable. The caller that gets it has ended it.
+    fn remove(&self, id: ConnectionId) -> Option<Arc<C>>;
+
+    /// Delivers a message to one connection.
+    fn post(
+        &self,
+        scope: &Scope,
+        id: ConnectionId,
+        message: Message,
+    ) -> Reply<Result<Receipt, DeliveryError>>;
+
+    /// Tells about one connection.
+    fn describe(
+        &self,
+        scope: &Scope,
+        id: ConnectionId,
+    ) -> Reply<Result<Description, DeliveryError>>;
+
+    /// Makes a connection unreachable and begins to close it.
+    fn close(
+        &self,
+        scope: &Scope,
+        id: ConnectionId,
+        request: CloseRequest,
+    ) -> Reply<Result<(), DeliveryError>>;
+
+    /// This node's own connections at this moment, in no order.
+    fn local(&self) -> Vec<Arc<C>>;
+}

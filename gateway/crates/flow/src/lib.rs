@@ -1,0 +1,18 @@
+//! Pure rules of a message's way.
+//!
+//! In:  values of `model`, bytes of a client's or a backend's, and `now`.
+//! Out: values: the route that was selected, the event to post, the frame to send, the verdict.
+//!
+//! Nothing here opens a socket, reads a clock, starts a task or takes a lock.
+
+pub mod access_log;
+pub mod context;
+pub mod event;
+pub mod gcra;
+pub mod json;
+pub mod opaque_id;
+pub mod proxy_response;
+pub mod request_parameters;
+pub mod route_selection;
+pub mod sigv4;
+pub mod timing_wheel;

@@ -1,0 +1,147 @@
+//! One api: its stages, routes and integrations.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use crate::{
+    AccessLogFormat, ApiId, DomainPattern, OriginPattern, ParameterSource, RequestParameter,
+    RouteKey, SelectionExpression, StageName, UriTemplate,
+};
+
+/// One WebSocket api (`[apis.<id>]`).
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The table's name in `[apis]`.
+    pub id: ApiId,
+    /// Which part of a message names its route.
+    pub route_selection_expression: SelectionExpression,
+    /// Hosts that lead here. An exact one wins over a wildcard.
+    pub domains: Vec<DomainPattern>,
+    /// Browser origins that are admitted; `None` admits all.
+    pub allowed_origins: Option<Vec<OriginPattern>>,
+    /// What a binary message does.
+    pub binary: Binary,
+    /// What a post to a connection does while its `$connect` runs.
+    pub post_during_connect: PostDuringConnect,
+    /// At least one; names are unique.
+    pub stages: Vec<Stage>,
+    /// Keys are unique.
+    pub routes: Vec<Route>,
+    /// Names are unique; routes point here by index.
+    pub integrations: Vec<Integration>,
+}
+
+/// What a binary message from a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binary {
+    /// Closes with 1003, as API Gateway does.
+    Close,
+    /// Goes to `$default`.
+    Pass,
+}
+
+/// What a post to a connection does while that connection's `$connect` runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostDuringConnect {
+    /// It is kept and delivered right after the 101.
+    Held,
+    /// It is answered 410, as API Gateway does.
+    Gone,
+}
+
+/// One stage (`[apis.<id>.stages.<name>]`).
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// The first path segment of the stage's URLs.
+    pub name: StageName,
+    /// What `${stageVariables.name}` stands for.
+    pub variables: BTreeMap<String, String>,
+    /// Messages and connects a second, unless a route has its own; `None` is unlimited.
+    pub throttle: Option<Throttle>,
+    /// Where one line per event goes.
+    pub access_log: Option<AccessLogSettings>,
+}
+
+/// A token bucket's figures. `0` and `0` let nothing through.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Throttle {
+    /// Tokens a second, finite and not negative.
+    pub rate: f64,
+    /// The bucket's size in tokens.
+    pub burst: u32,
+}
+
+/// `access_log` of a stage.
+#[derive(Debug, Clone)]
+pub struct AccessLogSettings {
+    /// The file, created when missing, appended to.
+    pub path: PathBuf,
+    /// One line's template.
+    pub format: AccessLogFormat,
+}
+
+/// One route (`[apis.<id>.routes.<key>]`).
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// What a message's selected value must equal.
+    pub key: RouteKey,
+    /// Index into [`Api::integrations`]; `None` accepts and does nothing.
+    pub integration: Option<usize>,
+    /// Two-way: the integration's answer goes back to the client (websocket-api, 4.6).
+    pub reply: bool,
+    /// Replaces the stage's throttle for this route.
+    pub throttle: Option<Throttle>,
+    /// `request_parameters`: headers and query parameters that `$connect` may demand.
+    pub request_parameters: Vec<RequiredParameter>,
+}
+
+/// One declared parameter of the `$connect` request.
+#[derive(Debug, Clone)]
+pub struct RequiredParameter {
+    /// A header or query parameter of the upgrade request.
+    pub source: ParameterSource,
+    /// Whether the upgrade is refused with 400 without it.
+    pub required: bool,
+}
+
+/// One integration (`[apis.<id>.integrations.<name>]`).
+#[derive(Debug, Clone)]
+pub struct Integration {
+    /// The table's name.
+    pub name: String,
+    /// What it talks to.
+    pub kind: IntegrationKind,
+    /// The whole call, from taking a backend connection to the answer's last byte. 50 ms to 29 s.
+    pub timeout: Duration,
+    /// Headers, query and path parameters added to the backend's request.
+    pub request_parameters: Vec<RequestParameter>,
+    /// Whether the `Tidegate-*` headers go to HTTP backends.
+    pub context_headers: bool,
+}
+
+/// What an integration talks to.
+#[derive(Debug, Clone)]
+pub enum IntegrationKind {
+    /// An HTTP backend that gets the client's `$connect` headers and query as they are.
+    HttpProxy(HttpTarget),
+    /// An HTTP backend that gets only what is mapped.
+    Http(HttpTarget),
+    /// A web server that takes the Lambda proxy event as JSON and answers the proxy response.
+    AwsProxy {
+        /// Where the event is posted to.
+        uri: UriTemplate,
+    },
+    /// No backend: this status, and on a two-way route the message itself.
+    Mock {
+        /// 100 to 599; on `$connect`, 200 to 299 accepts.
+        status: u16,
+    },
+}
+
+/// Where and how an HTTP backend is called.
+#[derive(Debug, Clone)]
+pub struct HttpTarget {
+    /// With `${stageVariables.name}` in it, perhaps.
+    pub uri: UriTemplate,
+    /// Any HTTP verb.
+    pub method: http::Method,
+}
