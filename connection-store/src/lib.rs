@@ -10,11 +10,14 @@
 //!
 //! Holds always: an id is handed out once; a receipt means that the owner's send queue took the
 //! message; a connection is found under its own api and stage only.
+//!
+//! A crate that brings a store of its own proves it with `suite` (cargo feature `suite`).
 
 mod id;
 mod memory;
 mod message;
 mod store;
+#[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
 pub use id::{ConnectionId, InvalidConnectionId, NodeId};

@@ -1,4 +1,10 @@
 //! The trait that every store implements, and its guarantees.
+//!
+//! In:  connections that this node accepted, and calls about any connection by its id.
+//! Out: [`Reply`]s: ready at once where the connection is this node's own, later where another
+//! node has to be asked.
+//!
+//! Holds always: what the six guarantees of [`ConnectionStore`] say.
 
 use std::{
     future::Future,
@@ -20,18 +26,28 @@ pub struct Scope {
     pub stage: Arc<str>,
 }
 
+impl Scope {
+    /// That stage of that api.
+    pub fn new(api: impl Into<Arc<str>>, stage: impl Into<Arc<str>>) -> Self {
+        Self { api: api.into(), stage: stage.into() }
+    }
+}
+
 /// One connection as its own node holds it.
+///
+/// The store calls it from any thread and holds no lock meanwhile.
 pub trait LocalConnection: Send + Sync + 'static {
     /// A message in the form that sockets take, made once for all its receivers.
     type Frame: Send + Sync;
 
-    /// Encodes a message for any number of connections.
+    /// Encodes a message for any number of connections. A store calls it once for a message, and
+    /// only when it has found somebody to send it to.
     fn encode(message: &Message) -> Self::Frame;
 
-    /// The id that it was registered under.
+    /// The id that it was registered under; never another.
     fn id(&self) -> ConnectionId;
 
-    /// Where it belongs.
+    /// Where it belongs; never elsewhere.
     fn scope(&self) -> &Scope;
 
     /// Puts a message into the send queue. Never blocks. `Ok` means that the queue took it, or
@@ -145,12 +161,15 @@ impl<T: Unpin> Future for Reply<T> {
 ///    carry 64 random bits.
 /// 2. A connection is reachable from [`insert`](Self::insert) until [`remove`](Self::remove) or
 ///    [`close`](Self::close), and after either no call finds it again.
-/// 3. A [`Receipt`] means that the owner's queue took the message. Messages of one caller to one
-///    connection that were answered in an order arrive in that order.
+/// 3. A [`Receipt`] names the owner and means that its queue took the message. Messages of one
+///    caller to one connection that were answered in an order arrive in that order. A full queue
+///    is [`DeliveryError::Full`], a connection that has closed by itself is
+///    [`DeliveryError::Gone`], and a message that nobody can get is not even encoded.
 /// 4. Another api's or stage's connection is [`DeliveryError::Gone`], exactly as one that never
 ///    was: nothing is learnt of it.
 /// 5. Of any number of racing [`remove`](Self::remove) calls exactly one gets the connection.
-/// 6. No call blocks the thread; what takes time is a [`Reply::Later`].
+/// 6. No call blocks the thread; what takes time is a [`Reply::Later`]. About a connection of this
+///    very node nothing takes time: the reply is [`Reply::Ready`].
 pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
     /// This node.
     fn node(&self) -> NodeId;
@@ -161,10 +180,11 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
     /// A fresh id that names this node.
     fn allocate(&self) -> ConnectionId;
 
-    /// Makes a connection reachable under its id.
+    /// Makes a connection reachable under its id: one that this store allocated, and inserted once.
     fn insert(&self, connection: Arc<C>);
 
-    /// Makes a local connection unreachable. The caller that gets it has ended it.
+    /// Makes a local connection unreachable. The caller that gets it has ended it. `None` where
+    /// another caller was first, [`close`](Self::close) included, or where it is not this node's.
     fn remove(&self, id: ConnectionId) -> Option<Arc<C>>;
 
     /// Delivers a message to one connection.
@@ -182,7 +202,10 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
         id: ConnectionId,
     ) -> Reply<Result<Description, DeliveryError>>;
 
-    /// Makes a connection unreachable and begins to close it.
+    /// Makes a connection unreachable and begins to close it. `Ok` for one caller only, and never
+    /// beside a [`remove`](Self::remove) that got the connection. The connection lives on while it
+    /// closes, but [`local`](Self::local) and `remove` know it no more: what has to happen once at
+    /// its end hangs on the connection itself.
     fn close(
         &self,
         scope: &Scope,
@@ -190,6 +213,25 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
         request: CloseRequest,
     ) -> Reply<Result<(), DeliveryError>>;
 
-    /// This node's own connections at this moment, in no order.
+    /// This node's own connections at this moment, in no order. One that is inserted or removed
+    /// meanwhile may be among them or not.
     fn local(&self) -> Vec<Arc<C>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::at_once;
+
+    #[test]
+    fn a_reply_gives_its_value_whether_it_is_known_now_or_later() {
+        assert_eq!(at_once(Reply::ready(1)), 1);
+        assert_eq!(at_once(Reply::Later(Box::pin(async { 2 }))), 2);
+    }
+
+    #[test]
+    fn a_closed_connection_is_gone_and_a_full_one_is_not() {
+        assert_eq!(DeliveryError::from(SendError::Closed), DeliveryError::Gone);
+        assert_eq!(DeliveryError::from(SendError::Full), DeliveryError::Full);
+    }
 }

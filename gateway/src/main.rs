@@ -1,1 +1,10 @@
-fn main(){}
+//! The `tidegate` program.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tidegate::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -1,1 +1,248 @@
-//! Placeholder.
+//! The edge: listeners, the WebSocket edge and the management API.
+//!
+//! In:  a checked configuration; sockets of clients and backends.
+//! Out: answers, frames, calls of integrations.
+//!
+//! ```text
+//! socket ── core's listener ── HTTP head ──┬─ upgrade ── $connect ── 101 ── session task
+//!                                          ├─ @connections ── store ── send queue ── socket
+//!                                          └─ admin: metrics, health
+//! ```
+//!
+//! Each core is one thread with a single-threaded runtime, its own listener on the shared port,
+//! its own backend connections and its own timers. The store is shared: a post for another core's
+//! connection is written to the socket by the thread that took the post.
+
+mod admin;
+mod admission;
+mod core_state;
+mod drain;
+mod http;
+mod listener;
+mod management;
+mod node;
+mod snapshot;
+mod tls;
+mod transport;
+mod websocket;
+
+use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread};
+
+use arc_swap::ArcSwapOption;
+use rustls::ServerConfig;
+use tidegate_flow::session::{End, EndCause};
+use tidegate_integrations::BackendTls;
+use tidegate_model::{Configuration, Drain, ListenSection};
+use tidegate_telemetry::Metrics;
+use tokio::{net::TcpListener, sync::watch};
+
+pub use drain::DrainReport;
+pub use snapshot::CompileError;
+pub use tls::{TlsError, load_tls};
+
+use crate::{core_state::Core, http::exchange::Port, node::Node};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("listen on {address} ({key})")]
+    Listen {
+        /// `listen.address` or `admin.address`.
+        key: &'static str,
+        /// As configured.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// TLS files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The configuration does not compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A core's thread does not start.
+    #[error("start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Why a reload was refused; the old configuration stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// TLS files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The configuration does not compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+}
+
+/// A running node.
+pub struct Gateway {
+    node: Arc<Node>,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    listen: ListenSection,
+    admin: SocketAddr,
+    tls: Arc<ArcSwapOption<ServerConfig>>,
+    life: watch::Sender<Life>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+/// What the cores are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Accepting,
+    Draining,
+    Over,
+}
+
+impl Gateway {
+    /// Starts one core per processor that this process may use.
+    pub fn start(configuration: &Configuration, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+        let listen = &configuration.listen;
+        let server_config = listen.tls.as_ref().map(load_tls).transpose()?;
+        let tls = Arc::new(ArcSwapOption::new(server_config));
+        let node = Node::new(configuration, metrics)?;
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let bind = |key: &'static str, address: SocketAddr, count: usize| {
+            let sockets = listener::bind(address, count)
+                .map_err(|source| StartError::Listen { key, address, source })?;
+            let bound = sockets[0]
+                .local_addr()
+                .map_err(|source| StartError::Listen { key, address, source })?;
+            Ok::<_, StartError>((sockets, bound))
+        };
+        let (sockets, address) = bind("listen.address", listen.address, cores)?;
+        let (mut admin_sockets, admin_address) = bind("admin.address", configuration.admin, 1)?;
+        let (life, alive) = watch::channel(Life::Accepting);
+        let backend_tls = BackendTls::native();
+        let mut threads = Vec::with_capacity(cores);
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let core = Core::new(node.clone(), backend_tls.clone());
+            let ports = CoreListeners {
+                public: socket,
+                // Scrapes and probes are few; one core answers them.
+                admin: admin_sockets.pop(),
+                tls: tls.clone(),
+            };
+            let alive = alive.clone();
+            let thread = thread::Builder::new()
+                .name(format!("core-{index}"))
+                .spawn(move || run_core(Arc::new(core), ports, alive))
+                .map_err(StartError::Thread)?;
+            threads.push(thread);
+        }
+        Ok(Self {
+            node,
+            address,
+            admin_address,
+            listen: listen.clone(),
+            admin: configuration.admin,
+            tls,
+            life,
+            threads,
+        })
+    }
+
+    /// Where clients and backends connect; the port is the one that was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where metrics and health are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Whether the public port speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.listen.tls.is_some()
+    }
+
+    /// Swaps the configuration, or keeps the old one. No connection is dropped but those of
+    /// stages that are gone. Names what needs a restart to take effect.
+    pub fn reload(&self, configuration: &Configuration) -> Result<Vec<&'static str>, ReloadError> {
+        let mut needs_restart = Vec::new();
+        if configuration.listen.address != self.listen.address {
+            needs_restart.push("listen.address");
+        }
+        if configuration.listen.tls.is_some() != self.listen.tls.is_some() {
+            needs_restart.push("listen.tls");
+        }
+        if configuration.admin != self.admin {
+            needs_restart.push("admin.address");
+        }
+        let renewed = match (&configuration.listen.tls, &self.listen.tls) {
+            (Some(files), Some(_)) => Some(load_tls(files)?),
+            _ => None,
+        };
+        self.node.reload(configuration)?;
+        if renewed.is_some() {
+            self.tls.store(renewed);
+        }
+        let snapshot = self.node.snapshot();
+        for connection in self.node.store().local() {
+            if snapshot.stage(connection.stage).is_none() {
+                connection.order_close(End::going_away(EndCause::StageRemoved));
+            }
+        }
+        Ok(needs_restart)
+    }
+
+    /// Stops accepting, closes the clients, waits for what is under way until the deadline.
+    pub async fn drain(&self, settings: Drain) -> DrainReport {
+        self.node.begin_drain();
+        // The receivers are gone only if every core has died, and then there is nothing to stop.
+        let _ = self.life.send(Life::Draining);
+        drain::run(&self.node, settings).await
+    }
+
+    /// Ends the cores' threads. What is still under way is cut off.
+    pub fn stop(self) {
+        let _ = self.life.send(Life::Over);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What one core listens on.
+struct CoreListeners {
+    public: std::net::TcpListener,
+    admin: Option<std::net::TcpListener>,
+    tls: Arc<ArcSwapOption<ServerConfig>>,
+}
+
+/// A core's thread, from start to end.
+fn run_core(core: Arc<Core>, listeners: CoreListeners, mut alive: watch::Receiver<Life>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs an epoll and an event descriptor, taken at the start");
+    runtime.block_on(async move {
+        tokio::spawn(core.clone().turn_wheel());
+        if let Some(admin) = listeners.admin {
+            let plain = Arc::new(ArcSwapOption::empty());
+            match TcpListener::from_std(admin) {
+                Ok(listener) => {
+                    tokio::spawn(listener::accept(core.clone(), Port::Admin, listener, plain));
+                }
+                Err(err) => tracing::error!(error = %err, "the admin port does not work"),
+            }
+        }
+        let accepting = match TcpListener::from_std(listeners.public) {
+            Ok(listener) => {
+                tokio::spawn(listener::accept(core, Port::Public, listener, listeners.tls))
+            }
+            Err(err) => return tracing::error!(error = %err, "the public port does not work"),
+        };
+        // The sender lives in `Gateway`; when that is dropped, it is over too.
+        if alive.wait_for(|life| *life != Life::Accepting).await.is_ok() {
+            accepting.abort();
+            let _ = alive.wait_for(|life| *life == Life::Over).await;
+        }
+    });
+    runtime.shutdown_background();
+}

@@ -7,12 +7,14 @@
 
 pub mod access_log;
 pub mod context;
+pub mod error_frame;
 pub mod event;
-pub mod gcra;
 pub mod json;
 pub mod opaque_id;
 pub mod proxy_response;
 pub mod request_parameters;
 pub mod route_selection;
+pub mod session;
 pub mod sigv4;
 pub mod timing_wheel;
+pub mod token_bucket;

@@ -1,1 +1,19 @@
-//! Placeholder.
+//! What can be seen from outside: metrics, logs, access logs.
+//!
+//! In:  counts, durations and finished lines from the rest of the gateway.
+//! Out: the text of `/metrics`, log events on stderr, lines in access log files.
+//!
+//! Holds always: label values come from the configuration or from the lists in this crate, never
+//! from a payload, a path or an id; a slow disk never holds a connection.
+
+mod access_log;
+mod logging;
+mod metrics;
+mod process;
+
+pub use access_log::{AccessLog, AccessLogError};
+pub use logging::{LogFormat, LoggingError, start_logging};
+pub use metrics::{
+    ClientErrorKind, ConnectOutcome, DisconnectCause, DroppedCause, ManagementOperation, Metrics,
+    OpenConnection, RouteMetrics, StageMetrics,
+};

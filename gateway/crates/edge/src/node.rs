@@ -1,0 +1,128 @@
+//! One node: what all its cores share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::{ArcSwap, Guard};
+use connection_store::{ConnectionStore, Lease, MemoryStore};
+use tidegate_model::Configuration;
+use tidegate_telemetry::Metrics;
+
+use crate::{
+    admission::Clients,
+    snapshot::{CompileError, Registry, Snapshot},
+    websocket::Connection,
+};
+
+/// What all cores of a node share.
+pub(crate) struct Node {
+    snapshot: ArcSwap<Snapshot>,
+    registry: Registry,
+    store: Box<dyn ConnectionStore<Connection>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clients: Arc<Clients>,
+    phase: AtomicU8,
+    /// Calls of integrations under way, `$connect` and `$disconnect` included.
+    running: AtomicUsize,
+    started: Instant,
+}
+
+/// Where a node is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Serving = 0,
+    Draining = 1,
+}
+
+impl Node {
+    pub(crate) fn new(
+        configuration: &Configuration,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, CompileError> {
+        let registry = Registry::default();
+        let snapshot = Snapshot::compile(configuration, &registry, &metrics)?;
+        Ok(Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            registry,
+            store: Box::new(MemoryStore::new()),
+            metrics,
+            clients: Arc::default(),
+            phase: AtomicU8::new(Phase::Serving as u8),
+            running: AtomicUsize::new(0),
+            started: Instant::now(),
+        }))
+    }
+
+    /// The configuration of this moment. Not to be held over an await.
+    pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Swaps the configuration, or keeps the old one.
+    pub(crate) fn reload(&self, configuration: &Configuration) -> Result<(), CompileError> {
+        let snapshot = Snapshot::compile(configuration, &self.registry, &self.metrics)?;
+        self.snapshot.store(Arc::new(snapshot));
+        self.registry.reopen_access_logs();
+        Ok(())
+    }
+
+    pub(crate) fn store(&self) -> &dyn ConnectionStore<Connection> {
+        &*self.store
+    }
+
+    /// Whether this node should get new connections: it is not draining and may deliver.
+    pub(crate) fn readiness(&self) -> Result<(), &'static str> {
+        if self.phase() == Phase::Draining {
+            return Err("draining");
+        }
+        match self.store.lease() {
+            Lease::Unbounded => Ok(()),
+            Lease::Until(end) if end > Instant::now() => Ok(()),
+            Lease::Until(_) | Lease::Lost => Err("the node's lease is lost"),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        if self.phase.load(Ordering::Acquire) == Phase::Serving as u8 {
+            Phase::Serving
+        } else {
+            Phase::Draining
+        }
+    }
+
+    pub(crate) fn begin_drain(&self) {
+        self.phase.store(Phase::Draining as u8, Ordering::Release);
+        self.metrics.drain_started();
+    }
+
+    /// Nanoseconds since the node started: what token buckets count in.
+    pub(crate) fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Integration calls under way.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Counts a call as under way until the guard drops, so that a drain waits for it.
+    pub(crate) fn begin_run(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Running(self.clone())
+    }
+}
+
+/// One call under way.
+#[must_use]
+pub(crate) struct Running(Arc<Node>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}

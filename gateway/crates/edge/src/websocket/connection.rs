@@ -1,0 +1,222 @@
+//! One client connection, as everybody but its own task sees it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use connection_store::{
+    CloseRequest, ConnectionId, Description, LocalConnection, Message, Scope, SendError,
+};
+use parking_lot::Mutex;
+use tidegate_flow::{
+    context::ConnectionFacts,
+    session::{End, EndCause},
+};
+use tidegate_model::SlowClient;
+use tidegate_telemetry::{DroppedCause, OpenConnection};
+use tokio::net::TcpStream;
+
+use super::{
+    frame::encode_message,
+    outbox::{Outbox, QueueLimit, Sent},
+};
+use crate::{admission::Admission, node::Node, snapshot::StageIndex};
+
+/// One client connection from the moment its `$connect` runs. Shared by its task, by the calls
+/// under way for it, and by the store.
+pub(crate) struct Connection {
+    pub(crate) facts: ConnectionFacts,
+    pub(crate) id: ConnectionId,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) stage: StageIndex,
+    /// Whether only the connection's own task may write to the socket.
+    pub(crate) tls: bool,
+    pub(crate) socket: TcpStream,
+    node: Arc<Node>,
+    outbox: Mutex<Outbox>,
+    last_active_ms: AtomicU64,
+    /// Messages at integrations.
+    in_flight: AtomicU32,
+    /// Counts against the node's limits until the connection is gone.
+    _admission: Admission,
+    open: Mutex<Option<OpenConnection>>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        id: ConnectionId,
+        facts: ConnectionFacts,
+        scope: Arc<Scope>,
+        stage: StageIndex,
+        (socket, tls): (TcpStream, bool),
+        admission: Admission,
+    ) -> Self {
+        Self {
+            last_active_ms: AtomicU64::new(facts.connected_at_ms),
+            facts,
+            id,
+            scope,
+            stage,
+            tls,
+            socket,
+            node,
+            outbox: Mutex::new(Outbox::held()),
+            in_flight: AtomicU32::new(0),
+            _admission: admission,
+            open: Mutex::new(None),
+        }
+    }
+
+    /// Sends bytes that hold whole, encoded messages.
+    pub(crate) fn send_encoded(&self, frames: &Bytes) -> Result<(), SendError> {
+        self.send_by(|outbox, direct, limit| outbox.send(frames, direct, limit))
+    }
+
+    /// Sends what one read gave rise to.
+    pub(crate) fn send_gathered(&self, frames: &[u8]) {
+        // Refused only where the connection is closing, which its task knows.
+        let _ = self.send_by(|outbox, direct, limit| outbox.send_gathered(frames, direct, limit));
+    }
+
+    fn send_by(
+        &self,
+        send: impl FnOnce(&mut Outbox, Option<&TcpStream>, QueueLimit) -> Sent,
+    ) -> Result<(), SendError> {
+        let limit = {
+            let limits = &self.node.snapshot().limits;
+            QueueLimit { bytes: limits.send_queue_bytes, policy: limits.slow_client }
+        };
+        let direct = (!self.tls).then_some(&self.socket);
+        let sent = {
+            let mut outbox = self.outbox.lock();
+            let sent = send(&mut outbox, direct, limit);
+            if sent.overflowed {
+                outbox.order_close(End::refused(1008, EndCause::SlowClient));
+            }
+            sent
+        };
+        if sent.dropped > 0 {
+            self.count_dropped(
+                match limit.policy {
+                    SlowClient::Close => DroppedCause::Close,
+                    SlowClient::DropOldest => DroppedCause::DropOldest,
+                    SlowClient::DropNewest => DroppedCause::DropNewest,
+                },
+                sent.dropped,
+            );
+        }
+        if sent.overflowed {
+            // Nobody reaches it any more: the poster that comes next reads 410 at once.
+            self.node.store().remove(self.id);
+        }
+        if sent.result.is_ok() {
+            self.touch();
+        }
+        sent.result
+    }
+
+    /// Orders the connection's task to close it; the first order counts.
+    pub(crate) fn order_close(&self, end: End) {
+        self.outbox.lock().order_close(end);
+    }
+
+    /// The send queue. Not to be held over an await.
+    pub(crate) fn outbox(&self) -> parking_lot::MutexGuard<'_, Outbox> {
+        self.outbox.lock()
+    }
+
+    /// Counts it as open until [`Self::mark_ended`].
+    pub(crate) fn mark_open(&self, guard: OpenConnection) {
+        *self.open.lock() = Some(guard);
+    }
+
+    pub(crate) fn mark_ended(&self) {
+        self.open.lock().take();
+    }
+
+    pub(crate) fn count_dropped(&self, cause: DroppedCause, count: u32) {
+        if let Some(stage) = self.node.snapshot().stage(self.stage) {
+            stage.metrics.dropped(cause, u64::from(count));
+        }
+    }
+
+    /// A message went in or out: the idle time begins anew.
+    pub(crate) fn touch(&self) {
+        self.last_active_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_active_ms(&self) -> u64 {
+        self.last_active_ms.load(Ordering::Relaxed)
+    }
+
+    /// Messages at integrations now.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Counts one message as being at an integration until the guard drops, which wakes the
+    /// connection's task where it has stopped reading.
+    pub(crate) fn begin_call(self: &Arc<Self>) -> CallInFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        CallInFlight(self.clone())
+    }
+}
+
+/// One message at an integration.
+#[must_use]
+pub(crate) struct CallInFlight(Arc<Connection>);
+
+impl Drop for CallInFlight {
+    fn drop(&mut self) {
+        let before = self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if before >= self.0.node.snapshot().limits.max_in_flight.get() {
+            self.0.outbox.lock().wake();
+        }
+    }
+}
+
+impl LocalConnection for Connection {
+    type Frame = Bytes;
+
+    fn encode(message: &Message) -> Bytes {
+        encode_message(message.kind, &message.payload)
+    }
+
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn send(&self, frame: &Bytes) -> Result<(), SendError> {
+        self.send_encoded(frame)
+    }
+
+    fn close(&self, request: &CloseRequest) {
+        self.order_close(End::deleted(request.code, request.reason.clone()));
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            connected_at_ms: self.facts.connected_at_ms,
+            last_active_at_ms: self.last_active_ms(),
+            source_ip: self.facts.source_ip,
+            user_agent: self.facts.user_agent.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,309 @@
+//! From what happened on a connection to its integration, and back.
+//!
+//! ```text
+//! message -> throttle -> route -> integration -> reply, if the route is two-way
+//!                \          \           \
+//!                 error frame, and the connection stays open
+//! ```
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use connection_store::MessageKind;
+use tidegate_flow::{
+    access_log::{self, Outcome},
+    context::{ConnectionFacts, Event, Occurrence},
+    error_frame::{ErrorMessage, error_frame},
+    opaque_id::OpaqueId,
+    route_selection,
+    session::End,
+};
+use tidegate_integrations::{Answer, IntegrationError};
+use tidegate_model::{Binary, RouteKey};
+use tidegate_telemetry::ClientErrorKind;
+use tracing::{debug, warn};
+
+use super::{
+    connection::{CallInFlight, Connection, now_ms},
+    frame::{append_message, encode_message},
+};
+use crate::{
+    core_state::Core,
+    snapshot::{RouteEntry, StageEntry},
+};
+
+/// A message from a client, as it came off the wire.
+pub(crate) struct Incoming {
+    pub(crate) body: Bytes,
+    pub(crate) binary: bool,
+}
+
+/// One run of one route, from its start to its line in the access log.
+pub(crate) struct Run {
+    pub(crate) request_id: OpaqueId,
+    at_ms: u64,
+    pub(crate) occurrence: Occurrence,
+}
+
+/// What an integration answered, and how long it took.
+pub(crate) struct Invoked {
+    pub(crate) result: Result<Answer, IntegrationError>,
+    took: Duration,
+}
+
+impl Run {
+    pub(crate) fn new(occurrence: Occurrence) -> Self {
+        Self { request_id: OpaqueId::random(), at_ms: now_ms(), occurrence }
+    }
+
+    /// The event as integrations, mappings and log lines see it.
+    pub(crate) fn event<'e>(
+        &'e self,
+        facts: &'e ConnectionFacts,
+        stage: &'e StageEntry,
+        route_key: &'e str,
+    ) -> Event<'e> {
+        Event {
+            connection: facts,
+            route_key,
+            occurrence: &self.occurrence,
+            request_id: self.request_id,
+            at_ms: self.at_ms,
+            stage_variables: &stage.variables,
+        }
+    }
+
+    /// Calls a route's integration; `None` where the route has none.
+    pub(crate) async fn invoke(
+        &self,
+        core: &Core,
+        facts: &ConnectionFacts,
+        stage: &StageEntry,
+        route: &RouteEntry,
+    ) -> Option<Invoked> {
+        let integration = route.integration.as_ref()?;
+        let event = self.event(facts, stage, &route.key);
+        let started = Instant::now();
+        let result = integration.call(&core.pools, &event).await;
+        let took = started.elapsed();
+        route.metrics.integration_took(took);
+        if let Err(err) = &result {
+            report(facts, route, err);
+        }
+        Some(Invoked { result, took })
+    }
+
+    /// Writes the access log's line, where the stage has one.
+    pub(crate) fn log(
+        &self,
+        facts: &ConnectionFacts,
+        stage: &StageEntry,
+        route_key: &str,
+        status: u16,
+        invoked: Option<&Invoked>,
+        error: Option<&str>,
+    ) {
+        let Some((log, format)) = &stage.access_log else { return };
+        let (integration_status, integration_error) = match invoked.map(|i| &i.result) {
+            Some(Ok(answer)) => (Some(answer.status), None),
+            Some(Err(err)) => (None, Some(err.to_string())),
+            None => (None, None),
+        };
+        let outcome = Outcome {
+            status: Some(status),
+            integration_status,
+            integration_service_status: integration_status,
+            integration_latency_ms: invoked
+                .map(|i| u64::try_from(i.took.as_millis()).unwrap_or(u64::MAX)),
+            integration_error: integration_error.as_deref(),
+            error_message: error,
+            error_response_type: None,
+        };
+        let mut line = String::new();
+        access_log::render(format, &self.event(facts, stage, route_key), &outcome, &mut line);
+        log.write(line);
+    }
+}
+
+/// Counts and logs a failed call; a backend that is down does not flood the log.
+fn report(facts: &ConnectionFacts, route: &RouteEntry, err: &IntegrationError) {
+    route.metrics.integration_failed(err.kind());
+    if let Some(unlogged) = route.may_warn(now_ms()) {
+        let cause = std::error::Error::source(err).map(ToString::to_string);
+        warn!(
+            connection_id = %facts.id,
+            api_id = &*facts.api_id,
+            stage = &*facts.stage,
+            route_key = &*route.key,
+            error = %err,
+            cause,
+            blame = ?err.blame(),
+            unlogged,
+            "integration failed"
+        );
+    }
+}
+
+/// Takes one message of a client's. What can be answered at once is appended to `out`, as frames;
+/// the rest is a task of its own.
+pub(crate) fn on_message(
+    core: &Arc<Core>,
+    connection: &Arc<Connection>,
+    incoming: Incoming,
+    out: &mut Vec<u8>,
+) {
+    connection.touch();
+    let node = &core.node;
+    let snapshot = node.snapshot();
+    let Some(stage) = snapshot.stage(connection.stage) else {
+        // A reload has removed the stage and is closing its connections.
+        return;
+    };
+    let route = select(stage, &incoming);
+    if !stage.admits(route.map(|route| &**route), node.now_ns()) {
+        stage.metrics.client_error(ClientErrorKind::Throttled);
+        return answer_error(connection, stage, incoming, ErrorMessage::TooManyRequests, 429, out);
+    }
+    let Some(route) = route else {
+        stage.metrics.client_error(ClientErrorKind::NoRoute);
+        return answer_error(connection, stage, incoming, ErrorMessage::Forbidden, 403, out);
+    };
+    let bytes = incoming.body.len();
+    route.metrics.message_in(bytes);
+    match route.integration.as_ref() {
+        None => {
+            if stage.access_log.is_some() {
+                let run = Run::new(occurrence(incoming));
+                run.log(&connection.facts, stage, &route.key, 200, None, None);
+            }
+        }
+        // Nothing to wait for: answered in place, without a task, and in the read's one write.
+        Some(integration) if integration.is_immediate() && stage.access_log.is_none() => {
+            route.metrics.integration_took(Duration::ZERO);
+            if route.reply {
+                let kind = match (incoming.binary, stage.binary) {
+                    (true, Binary::Pass) => MessageKind::Binary,
+                    _ => MessageKind::Text,
+                };
+                append_message(out, kind, &incoming.body);
+                route.metrics.message_out(bytes);
+            }
+        }
+        Some(_) => {
+            let call = connection.begin_call();
+            let (stage, route) = (stage.clone(), route.clone());
+            let (core, connection) = (core.clone(), connection.clone());
+            tokio::spawn(run_message(core, connection, stage, route, incoming, call));
+        }
+    }
+}
+
+fn select<'s>(stage: &'s StageEntry, incoming: &Incoming) -> Option<&'s Arc<RouteEntry>> {
+    if incoming.binary {
+        return stage.route(RouteKey::DEFAULT);
+    }
+    // The protocol machine has checked that it is UTF-8.
+    let text = std::str::from_utf8(&incoming.body).unwrap_or("");
+    route_selection::select(&stage.expression, text, |key| stage.route(key))
+}
+
+fn occurrence(incoming: Incoming) -> Occurrence {
+    Occurrence::Message {
+        message_id: OpaqueId::random(),
+        body: incoming.body,
+        binary: incoming.binary,
+    }
+}
+
+/// The gateway's own answer to a message that reaches no integration.
+fn answer_error(
+    connection: &Connection,
+    stage: &StageEntry,
+    incoming: Incoming,
+    message: ErrorMessage,
+    status: u16,
+    out: &mut Vec<u8>,
+) {
+    let run = Run::new(occurrence(incoming));
+    let text = error_frame(message.as_str(), connection.facts.id, run.request_id);
+    append_message(out, MessageKind::Text, text.as_bytes());
+    run.log(&connection.facts, stage, "-", status, None, Some(message.as_str()));
+}
+
+async fn run_message(
+    core: Arc<Core>,
+    connection: Arc<Connection>,
+    stage: Arc<StageEntry>,
+    route: Arc<RouteEntry>,
+    incoming: Incoming,
+    call: CallInFlight,
+) {
+    let _running = core.node.begin_run();
+    let run = Run::new(occurrence(incoming));
+    let invoked = run.invoke(&core, &connection.facts, &stage, &route).await;
+    let (status, error) = match invoked.as_ref().map(|invoked| &invoked.result) {
+        None => (200, None),
+        Some(Ok(answer)) if route.reply => reply(&connection, &stage, &route, &run, answer),
+        Some(Ok(_)) => (200, None),
+        Some(Err(err)) => {
+            send_error(&connection, &run, err.frame_message());
+            (err.status().as_u16(), Some(err.frame_message()))
+        }
+    };
+    run.log(&connection.facts, &stage, &route.key, status, invoked.as_ref(), error);
+    drop(call);
+}
+
+/// Sends a two-way route's answer (websocket-api, section 4.6; tidegate, section 4 on binary).
+fn reply(
+    connection: &Connection,
+    stage: &StageEntry,
+    route: &RouteEntry,
+    run: &Run,
+    answer: &Answer,
+) -> (u16, Option<&'static str>) {
+    let kind = if answer.binary && stage.binary == Binary::Pass {
+        MessageKind::Binary
+    } else if std::str::from_utf8(&answer.body).is_ok() {
+        MessageKind::Text
+    } else {
+        // A text frame must be UTF-8, or it would break the client.
+        let message = ErrorMessage::InternalServerError.as_str();
+        send_error(connection, run, message);
+        return (500, Some(message));
+    };
+    // A reply to a client that has left meanwhile is dropped.
+    if connection.send_encoded(&encode_message(kind, &answer.body)).is_ok() {
+        route.metrics.message_out(answer.body.len());
+    }
+    (200, None)
+}
+
+fn send_error(connection: &Connection, run: &Run, message: &str) {
+    let text = error_frame(message, connection.facts.id, run.request_id);
+    let _ = connection.send_encoded(&encode_message(MessageKind::Text, text.as_bytes()));
+}
+
+/// Runs `$disconnect`; its answer is ignored (websocket-api, section 3.8).
+pub(crate) async fn run_disconnect(core: Arc<Core>, connection: Arc<Connection>, end: End) {
+    let _running = core.node.begin_run();
+    let stage = core.node.snapshot().stage(connection.stage).cloned();
+    let Some(stage) = stage else { return };
+    debug!(
+        connection_id = %connection.facts.id,
+        api_id = &*connection.facts.api_id,
+        stage = &*connection.facts.stage,
+        code = end.code,
+        cause = ?end.cause,
+        "connection ended"
+    );
+    let run = Run::new(Occurrence::Disconnect { code: end.code, reason: end.reason });
+    let invoked = match &stage.disconnect {
+        Some(route) => run.invoke(&core, &connection.facts, &stage, route).await,
+        None => None,
+    };
+    run.log(&connection.facts, &stage, RouteKey::DISCONNECT, 200, invoked.as_ref(), None);
+}

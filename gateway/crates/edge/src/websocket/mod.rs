@@ -1,0 +1,12 @@
+//! WebSocket connections: the upgrade, the session, the routes that its messages take.
+
+mod connection;
+pub(crate) mod dispatch;
+mod frame;
+mod frame_tracker;
+mod outbox;
+mod session_task;
+pub(crate) mod upgrade;
+
+pub(crate) use connection::{Connection, now_ms};
+pub(crate) use outbox::Outbox;

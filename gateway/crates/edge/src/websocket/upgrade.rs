@@ -1,0 +1,396 @@
+//! From an upgrade request to an open connection, or to a refusal.
+//!
+//! ```text
+//! api by host -> stage by path -> limits -> origin -> throttle -> parameters -> $connect -> 101
+//! ```
+//!
+//! Holds always: nothing is accepted before `$connect` has said yes; a refused upgrade runs no
+//! `$disconnect`; what the integration answered beyond the subprotocol is not sent with the 101.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+use sha1::{Digest as _, Sha1};
+use tidegate_flow::{
+    context::{ConnectionFacts, Occurrence, UpgradeRequest},
+    error_frame::{ErrorMessage, error_frame},
+    opaque_id::OpaqueId,
+    request_parameters::missing_required,
+};
+use tidegate_integrations::Answer;
+use tidegate_model::{PostDuringConnect, RouteKey};
+use tidegate_telemetry::{ClientErrorKind, ConnectOutcome};
+use tracing::debug;
+
+use super::{
+    connection::{Connection, now_ms},
+    dispatch::{Invoked, Run},
+    session_task::SessionTask,
+};
+use crate::{
+    admission::Admission,
+    core_state::Core,
+    http::{
+        exchange::Peer,
+        head::Head,
+        query,
+        response::{Response, append_date},
+    },
+    node::Phase,
+    snapshot::StageIndex,
+    transport,
+};
+
+/// Longest URL, as API Gateway's quota has it.
+const MAX_URL_BYTES: usize = 4096;
+
+/// The GUID of RFC 6455, 1.3.
+const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// An upgrade that only `$connect` can refuse any more.
+pub(crate) struct Upgrade {
+    stage: StageIndex,
+    admission: Admission,
+    accept: String,
+    connection_id: connection_store::ConnectionId,
+    facts: ConnectionFacts,
+    run: Run,
+}
+
+/// Why the gateway itself refuses.
+struct Refusal {
+    status: u16,
+    error_type: &'static str,
+    message: ErrorMessage,
+    outcome: ConnectOutcome,
+    extra: &'static str,
+}
+
+impl Refusal {
+    fn new(
+        status: u16,
+        error_type: &'static str,
+        message: ErrorMessage,
+        outcome: ConnectOutcome,
+    ) -> Self {
+        Self { status, error_type, message, outcome, extra: "" }
+    }
+
+    fn forbidden() -> Self {
+        let outcome = ConnectOutcome::Forbidden;
+        Self::new(403, "ForbiddenException", ErrorMessage::Forbidden, outcome)
+    }
+
+    fn bad_request() -> Self {
+        let outcome = ConnectOutcome::BadRequest;
+        Self::new(400, "BadRequestException", ErrorMessage::BadRequest, outcome)
+    }
+
+    fn throttled() -> Self {
+        let outcome = ConnectOutcome::Throttled;
+        let message = ErrorMessage::TooManyRequests;
+        Self::new(429, "TooManyRequestsException", message, outcome)
+    }
+
+    fn upgrade_required() -> Self {
+        Self {
+            extra: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            ..Self::new(
+                426,
+                "UpgradeRequiredException",
+                ErrorMessage::UpgradeRequired,
+                ConnectOutcome::BadRequest,
+            )
+        }
+    }
+
+    fn response(&self, connection_id: OpaqueId, request_id: OpaqueId) -> Response {
+        let body = error_frame(self.message.as_str(), connection_id, request_id);
+        Response {
+            error_type: Some(self.error_type),
+            extra: self.extra,
+            ..Response::json(self.status, body)
+        }
+    }
+}
+
+/// Checks everything that needs no integration. The error is the whole answer.
+pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upgrade, Response> {
+    let id = core.node.store().allocate();
+    let connection_id = OpaqueId::from_text(id.as_bytes());
+    let request_id = OpaqueId::random();
+    let respond = |refusal: &Refusal| refusal.response(connection_id, request_id);
+
+    let snapshot = core.node.snapshot();
+    let host = head.header("host").unwrap_or("");
+    let Some(api) = snapshot.api(host) else { return Err(respond(&Refusal::forbidden())) };
+    let Some(index) = stage_name(head.raw_path()).and_then(|name| api.stage(&name)) else {
+        return Err(respond(&Refusal::forbidden()));
+    };
+    let Some(stage) = snapshot.stage(index) else { return Err(respond(&Refusal::forbidden())) };
+
+    let facts = ConnectionFacts {
+        id: connection_id,
+        api_id: stage.scope.api.clone(),
+        stage: stage.scope.stage.clone(),
+        domain_name: host.into(),
+        source_ip: peer.address.ip().to_canonical(),
+        user_agent: head.header("user-agent").map(Into::into),
+        connected_at_ms: now_ms(),
+    };
+    let mut run = Run::new(Occurrence::Connect(UpgradeRequest::default()));
+    run.request_id = request_id;
+    let refuse = |run: &Run, refusal: Refusal| {
+        stage.metrics.connect(refusal.outcome);
+        stage.metrics.client_error(ClientErrorKind::Upgrade);
+        let error = Some(refusal.message.as_str());
+        run.log(&facts, stage, RouteKey::CONNECT, refusal.status, None, error);
+        respond(&refusal)
+    };
+
+    let accept = match handshake(head) {
+        Ok(accept) => accept,
+        Err(refusal) => return Err(refuse(&run, refusal)),
+    };
+    if core.node.phase() == Phase::Draining {
+        let outcome = ConnectOutcome::Throttled;
+        let message = ErrorMessage::ServiceUnavailable;
+        let refusal = Refusal::new(503, "ServiceUnavailableException", message, outcome);
+        return Err(refuse(&run, refusal));
+    }
+    let now_ns = core.node.now_ns();
+    if snapshot.new_connections.as_ref().is_some_and(|bucket| !bucket.take(now_ns)) {
+        return Err(refuse(&run, Refusal::throttled()));
+    }
+    let admission = match core.node.clients.admit(facts.source_ip, &snapshot.limits) {
+        Ok(admission) => admission,
+        Err(limit) => {
+            debug!(source_ip = %facts.source_ip, ?limit, "connection refused");
+            return Err(refuse(&run, Refusal::throttled()));
+        }
+    };
+    if let (Some(allowed), Some(origin)) = (&api.allowed_origins, head.header("origin"))
+        && !allowed.iter().any(|pattern| pattern.matches(origin))
+    {
+        return Err(refuse(&run, Refusal::forbidden()));
+    }
+    if !stage.admits(stage.connect.as_deref(), now_ns) {
+        return Err(refuse(&run, Refusal::throttled()));
+    }
+    run.occurrence = Occurrence::Connect(upgrade_request(peer, head, &facts));
+    if let Some(route) = &stage.connect {
+        let event = run.event(&facts, stage, &route.key);
+        if missing_required(&route.required, &event).is_some() {
+            return Err(refuse(&run, Refusal::bad_request()));
+        }
+    }
+    Ok(Upgrade { stage: index, admission, accept, connection_id: id, facts, run })
+}
+
+/// What RFC 6455, 4.2.1 asks of the request; the value of `Sec-WebSocket-Accept`.
+fn handshake(head: &Head<'_, '_>) -> Result<String, Refusal> {
+    if !head.is_upgrade() {
+        return Err(Refusal::upgrade_required());
+    }
+    if head.target.len() > MAX_URL_BYTES {
+        let outcome = ConnectOutcome::BadRequest;
+        let message = ErrorMessage::UriTooLong;
+        return Err(Refusal::new(414, "RequestUriTooLongException", message, outcome));
+    }
+    if head.method != "GET" || head.minor_version == 0 {
+        return Err(Refusal::bad_request());
+    }
+    if head.header("sec-websocket-version").map(str::trim) != Some("13") {
+        return Err(Refusal::upgrade_required());
+    }
+    let key = head.header("sec-websocket-key").map(str::trim).unwrap_or("");
+    match STANDARD.decode(key) {
+        Ok(bytes) if bytes.len() == 16 => {}
+        _ => return Err(Refusal::bad_request()),
+    }
+    let hash = Sha1::new().chain_update(key).chain_update(ACCEPT_GUID).finalize();
+    Ok(STANDARD.encode(hash))
+}
+
+/// The first segment of the path, decoded. Sub paths and a trailing slash are tolerated.
+fn stage_name(raw_path: &str) -> Option<String> {
+    let first = raw_path.split('/').find(|segment| !segment.is_empty())?;
+    Some(percent_decode_str(first).decode_utf8().ok()?.into_owned())
+}
+
+/// The request as events and mappings may see it.
+fn upgrade_request(peer: &Peer, head: &Head<'_, '_>, facts: &ConnectionFacts) -> UpgradeRequest {
+    // Hop-by-hop or without a meaning behind us; and what only the gateway may say.
+    let hidden = |name: &str| {
+        ["connection", "upgrade", "content-length", "transfer-encoding", "keep-alive"]
+            .iter()
+            .any(|hidden| name.eq_ignore_ascii_case(hidden))
+            || name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("tidegate-"))
+    };
+    let forwarded = ["x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"];
+    let mut headers: Vec<(String, String)> = head
+        .headers
+        .iter()
+        .filter(|header| !hidden(header.name))
+        .filter(|header| !forwarded.iter().any(|name| header.name.eq_ignore_ascii_case(name)))
+        .map(|header| {
+            (header.name.to_owned(), String::from_utf8_lossy(header.value).trim().to_owned())
+        })
+        .collect();
+    let said = |name: &str| headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    if !said("x-amzn-trace-id") {
+        let seconds = facts.connected_at_ms / 1000;
+        let random: [u32; 3] = rand::random();
+        let [a, b, c] = random;
+        let trace = format!("Root=1-{seconds:08x}-{a:08x}{b:08x}{c:08x}");
+        headers.push(("X-Amzn-Trace-Id".to_owned(), trace));
+    }
+    let via = match head.header("x-forwarded-for") {
+        Some(earlier) => format!("{earlier}, {}", facts.source_ip),
+        None => facts.source_ip.to_string(),
+    };
+    let proto = if peer.tls.is_some() { "https" } else { "http" };
+    headers.push(("X-Forwarded-For".to_owned(), via));
+    headers.push(("X-Forwarded-Port".to_owned(), peer.local_port.to_string()));
+    headers.push(("X-Forwarded-Proto".to_owned(), proto.to_owned()));
+    let raw_query = head.raw_query().to_owned();
+    UpgradeRequest { headers, query: query::pairs(&raw_query).collect(), raw_query }
+}
+
+/// Runs `$connect` and answers. `early` came behind the request.
+pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Vec<u8>) {
+    let running = core.node.begin_run();
+    let Upgrade { stage: index, admission, accept, connection_id, facts, run } = upgrade;
+    let Peer { socket, mut tls, .. } = peer;
+    let Some(stage) = core.node.snapshot().stage(index).cloned() else { return };
+    let connection = Arc::new(Connection::new(
+        core.node.clone(),
+        connection_id,
+        facts,
+        stage.scope.clone(),
+        index,
+        (socket, tls.is_some()),
+        admission,
+    ));
+    // Reachable while `$connect` runs: a post is held until the 101 is sent.
+    let held = stage.post_during_connect == PostDuringConnect::Held;
+    if held {
+        core.node.store().insert(connection.clone());
+    }
+    let mut reachable = Reachable { core: &core, id: connection_id, kept: false };
+    let facts = &connection.facts;
+    let invoked = match &stage.connect {
+        Some(route) => run.invoke(&core, facts, &stage, route).await,
+        None => None,
+    };
+    match decide(invoked.as_ref(), facts.id, &run) {
+        Err((outcome, response)) => {
+            stage.metrics.connect(outcome);
+            let message = match invoked.as_ref().map(|invoked| &invoked.result) {
+                Some(Err(err)) => Some(err.frame_message()),
+                _ => None,
+            };
+            let status = response.status;
+            run.log(facts, &stage, RouteKey::CONNECT, status, invoked.as_ref(), message);
+            // Not reachable any more before the client knows.
+            drop(reachable);
+            let encoded = response.encode(run.request_id, false);
+            let _ = transport::write_all(&connection.socket, &mut tls, &encoded).await;
+            transport::shut(&connection.socket, &mut tls);
+        }
+        Ok(subprotocol) => {
+            if !held {
+                core.node.store().insert(connection.clone());
+            }
+            reachable.kept = true;
+            stage.metrics.connect(ConnectOutcome::Accepted);
+            run.log(facts, &stage, RouteKey::CONNECT, 200, invoked.as_ref(), None);
+            connection.mark_open(core.node.metrics.open_connection());
+            connection.touch();
+            connection.outbox().open(switching_protocols(&accept, subprotocol));
+            // A task of its own, so that an idle connection does not carry this one.
+            let task = SessionTask::new(core.clone(), connection.clone(), tls, &early);
+            tokio::spawn(task);
+        }
+    }
+    drop(running);
+}
+
+/// A connection in the store before it is accepted: removed on every way out but acceptance.
+struct Reachable<'c> {
+    core: &'c Core,
+    id: connection_store::ConnectionId,
+    kept: bool,
+}
+
+impl Drop for Reachable<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.core.node.store().remove(self.id);
+        }
+    }
+}
+
+/// What the answer of `$connect` means (websocket-api, section 3.2): the subprotocol to accept
+/// with, or the refusal.
+fn decide<'a>(
+    invoked: Option<&'a Invoked>,
+    connection_id: OpaqueId,
+    run: &Run,
+) -> Result<Option<&'a str>, (ConnectOutcome, Response)> {
+    let frame = |status: u16, error_type: &'static str, message: &str| Response {
+        error_type: Some(error_type),
+        ..Response::json(status, error_frame(message, connection_id, run.request_id))
+    };
+    match invoked.map(|invoked| &invoked.result) {
+        None => Ok(None),
+        Some(Ok(answer)) if (200..300).contains(&answer.status) => Ok(subprotocol(answer)),
+        // Informational statuses end no request: a backend that answers 101 has not understood
+        // that the gateway does the upgrade.
+        Some(Ok(answer)) if answer.status < 200 => {
+            let message = ErrorMessage::InternalServerError.as_str();
+            let response = frame(502, "InternalServerErrorException", message);
+            Err((ConnectOutcome::IntegrationError, response))
+        }
+        // The status was the integration's, and so is the body.
+        Some(Ok(answer)) => {
+            let text = |name: http::HeaderName| {
+                answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+            };
+            let response = Response {
+                status: answer.status,
+                content_type: text(http::header::CONTENT_TYPE),
+                body: answer.body.to_vec(),
+                ..Response::default()
+            };
+            Err((ConnectOutcome::Refused, response))
+        }
+        Some(Err(err)) => {
+            let status = err.status().as_u16();
+            let response = frame(status, "InternalServerErrorException", err.frame_message());
+            Err((ConnectOutcome::IntegrationError, response))
+        }
+    }
+}
+
+/// `Sec-WebSocket-Protocol` of the integration's answer, if it is one that may stand in a header.
+fn subprotocol(answer: &Answer) -> Option<&str> {
+    let value = answer.headers.get(http::header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?.trim();
+    (!value.is_empty()).then_some(value)
+}
+
+fn switching_protocols(accept: &str, subprotocol: Option<&str>) -> Bytes {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    append_date(&mut out);
+    out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ");
+    out.extend_from_slice(accept.as_bytes());
+    if let Some(subprotocol) = subprotocol {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        out.extend_from_slice(subprotocol.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+    out.into()
+}

@@ -1,0 +1,67 @@
+//! The text that a client reads when its message could not be served (websocket-api, 4.5).
+
+use crate::opaque_id::OpaqueId;
+
+/// What the text says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorMessage {
+    /// No route takes the message.
+    Forbidden,
+    /// The integration failed or answered nonsense.
+    InternalServerError,
+    /// The integration took too long.
+    EndpointRequestTimedOut,
+    /// A throttle.
+    TooManyRequests,
+    /// `$connect`: a declared parameter is missing, or the request is no WebSocket upgrade.
+    BadRequest,
+    /// `$connect`: not a WebSocket request.
+    UpgradeRequired,
+    /// `$connect`: the URL is too long.
+    UriTooLong,
+    /// `$connect`: the node drains.
+    ServiceUnavailable,
+}
+
+impl ErrorMessage {
+    /// The text of `message`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forbidden => "Forbidden",
+            Self::InternalServerError => "Internal server error",
+            Self::EndpointRequestTimedOut => "Endpoint request timed out",
+            Self::TooManyRequests => "Too Many Requests",
+            Self::BadRequest => "Bad Request",
+            Self::UpgradeRequired => "Upgrade Required",
+            Self::UriTooLong => "URI Too Long",
+            Self::ServiceUnavailable => "Service Unavailable",
+        }
+    }
+}
+
+/// The whole text; byte for byte Amazon's, uneven spaces included.
+pub fn error_frame(message: &str, connection_id: OpaqueId, request_id: OpaqueId) -> String {
+    // Ids and the messages above hold nothing that JSON escapes.
+    format!(
+        "{{\"message\": \"{message}\", \"connectionId\":\"{connection_id}\", \"requestId\":\"{request_id}\"}}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_frame_has_amazons_spaces() {
+        let id = |text: &[u8; 16]| OpaqueId::from_text(*text);
+        let text = error_frame(
+            ErrorMessage::InternalServerError.as_str(),
+            id(b"Qyi07eCbtjMCJKw="),
+            id(b"Qyi3UG41tjMFlUg="),
+        );
+        assert_eq!(
+            text,
+            r#"{"message": "Internal server error", "connectionId":"Qyi07eCbtjMCJKw=", "requestId":"Qyi3UG41tjMFlUg="}"#
+        );
+    }
+}

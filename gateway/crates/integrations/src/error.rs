@@ -1,0 +1,158 @@
+//! Why a call gave no answer: what the client reads, what the metrics count, whose fault it was.
+
+use std::{io, time::Duration};
+
+use http::StatusCode;
+use tidegate_flow::proxy_response::MalformedProxyResponse;
+
+/// Whose fault something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The WebSocket client: what it sent cannot be passed on.
+    Client,
+    /// Whoever runs the api: its backend, its function, its configuration.
+    ApiOwner,
+    /// This process or its machine.
+    Gateway,
+}
+
+/// Why an integration gave no usable answer. No text repeats a payload, a query or a header.
+#[derive(Debug, thiserror::Error)]
+pub enum IntegrationError {
+    /// No whole answer within the integration's timeout, which this names (50 ms to 29 s).
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// No connection: the name is unknown, nothing listens, or TLS failed.
+    #[error("connect to {endpoint}")]
+    Unreachable {
+        /// `host:port`, or a unix socket's path.
+        endpoint: String,
+        /// What the connection attempt met.
+        #[source]
+        source: io::Error,
+    },
+    /// The backend closed the connection, or spoke no HTTP, before its answer was whole.
+    #[error("no whole answer from {endpoint}")]
+    Lost {
+        /// `host:port`, or a unix socket's path.
+        endpoint: String,
+        /// What the connection met.
+        #[source]
+        source: hyper::Error,
+    },
+    /// The answer's body is larger than this many bytes.
+    #[error("the answer is larger than {0} bytes")]
+    AnswerTooLarge(usize),
+    /// A function's web server answered something else than 200.
+    #[error("the function failed: its server answered {0}, a proxy response comes with 200")]
+    FunctionError(StatusCode),
+    /// A function's answer is no proxy response.
+    #[error("the function's answer is malformed")]
+    MalformedProxyResponse(#[from] MalformedProxyResponse),
+    /// `{name}` stands in the uri's path, and what is mapped to it is absent, empty, `.` or `..`.
+    #[error("nothing usable is mapped to the path parameter `{{{0}}}`")]
+    PathParameter(String),
+    /// The uri became too long with what is mapped into it (64 KiB).
+    #[error("the mapped parameters make the uri too long")]
+    UriTooLong,
+}
+
+/// Out of descriptors: this process (EMFILE), this machine (ENFILE).
+const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
+
+impl IntegrationError {
+    /// What a refused upgrade is answered with (websocket-api, 3.2).
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TimedOut(_) | Self::Unreachable { .. } | Self::Lost { .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::FunctionError(_) | Self::MalformedProxyResponse(_) => StatusCode::BAD_GATEWAY,
+            Self::AnswerTooLarge(_) | Self::PathParameter(_) | Self::UriTooLong => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// `message` of the error frame that answers a message (websocket-api, 4.5).
+    pub fn frame_message(&self) -> &'static str {
+        match self {
+            Self::TimedOut(_) => "Endpoint request timed out",
+            _ => "Internal server error",
+        }
+    }
+
+    /// The label `kind` of `tidegate_integration_errors_total`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::TimedOut(_) => "timed_out",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Lost { .. } => "lost",
+            Self::AnswerTooLarge(_) => "answer_too_large",
+            Self::FunctionError(_) => "function_error",
+            Self::MalformedProxyResponse(_) => "malformed_proxy_response",
+            Self::PathParameter(_) => "path_parameter",
+            Self::UriTooLong => "uri_too_long",
+        }
+    }
+
+    /// Whose fault it was.
+    pub fn blame(&self) -> Owner {
+        match self {
+            Self::Unreachable { source, .. } if is_out_of_descriptors(source) => Owner::Gateway,
+            Self::PathParameter(_) | Self::UriTooLong => Owner::Client,
+            Self::TimedOut(_)
+            | Self::Unreachable { .. }
+            | Self::Lost { .. }
+            | Self::AnswerTooLarge(_)
+            | Self::FunctionError(_)
+            | Self::MalformedProxyResponse(_) => Owner::ApiOwner,
+        }
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| OUT_OF_DESCRIPTORS.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreachable(source: io::Error) -> IntegrationError {
+        IntegrationError::Unreachable { endpoint: "backend:80".to_owned(), source }
+    }
+
+    /// websocket-api, 3.2 and 4.5.
+    #[test]
+    fn each_failure_has_the_contracts_status_and_frame() {
+        let refused = || unreachable(io::ErrorKind::ConnectionRefused.into());
+        let function = IntegrationError::FunctionError(StatusCode::NOT_FOUND);
+        let cases = [
+            (
+                IntegrationError::TimedOut(Duration::from_secs(29)),
+                504,
+                "Endpoint request timed out",
+            ),
+            (refused(), 504, "Internal server error"),
+            (function, 502, "Internal server error"),
+            (MalformedProxyResponse::NoStatus.into(), 502, "Internal server error"),
+            (IntegrationError::AnswerTooLarge(1), 500, "Internal server error"),
+        ];
+        for (error, status, frame) in cases {
+            assert_eq!(
+                (error.status().as_u16(), error.frame_message()),
+                (status, frame),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_backend_that_is_down_is_the_owners_fault_and_missing_descriptors_are_ours() {
+        let down = unreachable(io::ErrorKind::ConnectionRefused.into());
+        assert_eq!(down.blame(), Owner::ApiOwner);
+        assert_eq!(unreachable(io::Error::from_raw_os_error(24)).blame(), Owner::Gateway);
+        assert_eq!(IntegrationError::UriTooLong.blame(), Owner::Client);
+    }
+}

@@ -1,0 +1,123 @@
+//! Reads `gateway.toml`.
+//!
+//! In:  a file, or its text and the folder that its paths start at.
+//! Out: a checked [`Configuration`] with warnings, or [`Problems`]: everything that is wrong, each
+//!      thing with its key and line. And, from the same types: the JSON Schema, the reference
+//!      page, and the summary that `tidegate check` prints.
+//!
+//! ```text
+//! text --toml--> spanned tree --shape (the schema)--> what fits --serde--> sections --check--> model
+//!                    |                |                                                  |
+//!                    '-- syntax       '-- unknown keys, types, ranges                    '-- meaning
+//! ```
+//!
+//! Holds always: any text gives one or the other and never a panic; a piece that is reported by one
+//! step is not reported again by the next; no message contains a secret.
+
+mod api_file;
+mod check;
+mod check_api;
+mod file;
+mod key_path;
+mod later;
+mod problem;
+mod reference;
+mod report;
+mod schema;
+mod secret_text;
+mod shape;
+mod suggestion;
+mod summary;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+use std::{fs, path::Path};
+
+use serde::Deserialize;
+use tidegate_model::Configuration;
+use toml::de::{DeTable, Deserializer};
+
+pub use problem::{Problem, Problems};
+pub use reference::reference_page;
+pub use schema::json_schema;
+pub use summary::summary;
+
+use file::GatewayFile;
+use key_path::KeyPath;
+use report::Report;
+use surroundings::Surroundings;
+
+/// A configuration that can be served.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the file says.
+    pub configuration: Configuration,
+    /// What is allowed and worth a second look, one line each, in the form of a [`Problem`].
+    pub warnings: Vec<String>,
+}
+
+/// Reads the file at `path`; relative paths in it start at its folder.
+///
+/// # Errors
+/// Everything that is wrong with it, or that it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let file_name = path.display().to_string();
+    let unreadable = |line, message| {
+        let key = String::new();
+        Problems(vec![Problem { file: file_name.clone(), line, key, message }])
+    };
+    let bytes = fs::read(path).map_err(|error| {
+        unreadable(None, format!("cannot be read: {}", surroundings::plain_reason(&error)))
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        unreadable(Some(line), "is not UTF-8 text, which TOML is".to_owned())
+    })?;
+    parse(&text, path.parent().unwrap_or(Path::new("")), &file_name)
+}
+
+/// Reads `text`. Relative paths in it start at `folder`; problems name `file_name`.
+///
+/// Looks at the process's environment and at the files that the text names (secrets, TLS,
+/// the folders of access logs); opens no socket and creates nothing.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(text: &str, folder: &Path, file_name: &str) -> Result<Loaded, Problems> {
+    let variable = |name: &str| std::env::var(name).ok();
+    parse_among(text, file_name, &Surroundings::new(folder, &variable))
+}
+
+fn parse_among(text: &str, file_name: &str, around: &Surroundings<'_>) -> Result<Loaded, Problems> {
+    let mut report = Report::new(file_name, text);
+    let configuration = read(text, around, &mut report);
+    if configuration.is_none() && !report.has_problems() {
+        // Bytes from outside must not panic, not even where this module is wrong about itself.
+        report
+            .problem(&KeyPath::root(), "cannot be read, and why is not known: a fault of tidegate");
+    }
+    let warnings = report.finish()?;
+    // `finish` gave no problem, so there is a configuration; see above.
+    let configuration = configuration.expect("without one there is a problem");
+    Ok(Loaded { configuration, warnings })
+}
+
+fn read(text: &str, around: &Surroundings<'_>, report: &mut Report<'_>) -> Option<Configuration> {
+    let mut document = DeTable::parse(text)
+        .map_err(|error| {
+            // Past its end, a file is wrong on its last line rather than on one it does not have.
+            let at = error.span().map_or(text.trim_end().len(), |span| span.start);
+            report.syntax(at, error.message());
+        })
+        .ok()?;
+    shape::keep_what_fits(schema::schema(), document.get_mut(), report);
+    let file = GatewayFile::deserialize(Deserializer::from(document))
+        .map_err(|error| {
+            // The schema is made from these types, so this is a gap between schemars and serde.
+            report.syntax(error.span().map_or(0, |span| span.start), error.message());
+        })
+        .ok()?;
+    check::configuration(&file, around, report)
+}

@@ -1,0 +1,188 @@
+//! From what the operator wrote to what the gateway trusts: the node's own sections.
+//!
+//! In:  a file whose shape fits, except for what the report names; the files and variables around.
+//! Out: a [`Configuration`], or `None` where the report says why; a problem for everything that
+//!      has the right type and makes no sense.
+//!
+//! Holds always: each check runs, whatever the others found, so that one edit can fix them all;
+//! and none speaks about what an earlier problem has taken away.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use tidegate_model::{Configuration, Credential, Limits, ListenSection, Management, TlsFiles};
+
+use super::{
+    check_api,
+    file::{
+        CredentialSection, DrainSection, GatewayFile, LimitsSection, ManagementAuth,
+        ManagementSection, StoreKind, TlsSection,
+    },
+    key_path::KeyPath,
+    report::Report,
+    surroundings::Surroundings,
+};
+
+/// See the module.
+pub(super) fn configuration(
+    file: &GatewayFile,
+    around: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Option<Configuration> {
+    let root = KeyPath::root();
+    let listen_key = root.key("listen").key("address");
+    let admin_key = root.key("admin").key("address");
+    let address = address(&file.listen.address, &listen_key, report);
+    let tls_key = root.key("listen").key("tls");
+    let tls = file.listen.tls.as_ref().map(|section| tls(section, &tls_key, around, report));
+    let admin = self::address(&file.admin.address, &admin_key, report);
+    if let (Some(listen), Some(admin)) = (address, admin)
+        && listen == admin
+        && listen.port() != 0
+        && !report.is_lost(&listen_key)
+        && !report.is_lost(&admin_key)
+    {
+        report.problem(&admin_key, format_args!("{admin} is taken by listen.address already"));
+    }
+    let management = management(&file.management, &root.key("management"), around, report);
+    let limits = limits(&file.limits, &root.key("limits"), report);
+    drain(&file.drain, &root.key("drain"), report);
+    // The one store that there is needs no setting; a second one must be looked at here.
+    let StoreKind::Memory = file.store.kind;
+    let apis = check_api::apis(&file.apis, &root.key("apis"), around, report);
+    Some(Configuration {
+        listen: ListenSection { address: address?, tls: unless_bad(tls)? },
+        admin: admin?,
+        management: management?,
+        limits,
+        drain: file.drain.to_drain(),
+        apis: apis?,
+    })
+}
+
+fn address(text: &str, key: &KeyPath, report: &mut Report<'_>) -> Option<SocketAddr> {
+    let address = text.parse().ok();
+    if address.is_none() {
+        let message = format!(
+            "{text:?} is no address: an IP address and a port such as 127.0.0.1:8080 or [::]:8080"
+        );
+        report.problem(key, message);
+    }
+    address
+}
+
+fn tls(
+    section: &TlsSection,
+    key: &KeyPath,
+    around: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Option<TlsFiles> {
+    let mut file = |name: &str, path: &Option<String>| -> Option<PathBuf> {
+        around
+            .readable_file(path.as_deref()?)
+            .map_err(|fault| report.problem(&key.key(name), fault))
+            .ok()
+    };
+    let certificate = file("certificate", &section.certificate);
+    let private_key = file("private_key", &section.private_key);
+    let client_ca = file("client_ca", &section.client_ca);
+    Some(TlsFiles { certificate: certificate?, private_key: private_key?, client_ca })
+}
+
+fn management(
+    section: &ManagementSection,
+    key: &KeyPath,
+    around: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Option<Management> {
+    let array = key.key("credentials");
+    let mut seen = BTreeMap::new();
+    let mut credentials = Some(Vec::new());
+    for (index, section) in section.credentials.iter().enumerate() {
+        let key = report.item(&array, index);
+        let credential = credential(section, &key, around, report);
+        if let Some(id) = &section.access_key_id
+            && let Some(first) = seen.insert(id.as_str(), report.line_of(&key))
+        {
+            let at = first.map_or(String::new(), |line| format!(" on line {line}"));
+            let message = format!("{id:?} is given twice, first{at}");
+            report.problem(&key.key("access_key_id"), message);
+        }
+        credentials = credentials.zip(credential).map(|(mut credentials, credential)| {
+            credentials.push(credential);
+            credentials
+        });
+    }
+    match section.auth {
+        ManagementAuth::SigV4 => {
+            if section.credentials.is_empty() {
+                report.warning(
+                    &array,
+                    "no credentials, so nobody can call the management API (@connections)",
+                );
+            }
+            Some(Management::SigV4(credentials?))
+        }
+        ManagementAuth::None => {
+            if !section.credentials.is_empty() {
+                report.warning(&array, "not used, because management.auth is \"none\"");
+            }
+            Some(Management::LoopbackOnly)
+        }
+    }
+}
+
+fn credential(
+    section: &CredentialSection,
+    key: &KeyPath,
+    around: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Option<Credential> {
+    let access_key_id = section.access_key_id.clone().filter(|id| {
+        // It stands in a signature's scope, between slashes; AWS's own have this shape too.
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        let shaped = (1..=128).contains(&id.len()) && id.bytes().all(allowed);
+        if !shaped {
+            let message = format!("{id:?} is no access key id: 1 to 128 of A-Z a-z 0-9 _ -");
+            report.problem(&key.key("access_key_id"), message);
+        }
+        shaped
+    });
+    let secret = section.secret_access_key.as_ref().and_then(|secret| {
+        secret
+            .resolve(around)
+            .map_err(|why| report.problem(&key.key("secret_access_key"), why))
+            .ok()
+    });
+    Some(Credential { access_key_id: access_key_id?, secret_access_key: secret? })
+}
+
+fn limits(section: &LimitsSection, key: &KeyPath, report: &mut Report<'_>) -> Limits {
+    let limits = section.to_limits();
+    if limits.send_queue_bytes < limits.max_message_bytes {
+        report.warning(
+            &key.key("send_queue_bytes"),
+            format_args!(
+                "less than max_message_bytes ({}), so the largest messages can never be sent",
+                limits.max_message_bytes
+            ),
+        );
+    }
+    limits
+}
+
+fn drain(section: &DrainSection, key: &KeyPath, report: &mut Report<'_>) {
+    if section.spread_s >= section.deadline_s.get() && !report.is_touched(key) {
+        report.problem(
+            &key.key("spread_s"),
+            format_args!(
+                "{} is not less than deadline_s ({})",
+                section.spread_s, section.deadline_s
+            ),
+        );
+    }
+}
+
+/// What was left out is fine, what was given must be good: `None` for what was given and bad.
+pub(super) fn unless_bad<T>(given: Option<Option<T>>) -> Option<Option<T>> {
+    given.map_or(Some(None), |good| good.map(Some))
+}

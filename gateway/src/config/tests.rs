@@ -1,0 +1,695 @@
+//! What an operator sees of a configuration, good and bad.
+
+use std::{fs, num::NonZeroU32, path::Path, time::Duration};
+
+use proptest::prelude::*;
+use tidegate_model::{IntegrationKind, Management, PostDuringConnect, SlowClient, Throttle};
+
+use super::{
+    Loaded, Problems, load, parse, parse_among,
+    reference::{FULL, SMALL, reference_page},
+    schema::json_schema,
+    summary,
+    surroundings::Surroundings,
+};
+
+/// The small example with `more` before it, at line 1.
+fn with(more: &str) -> Result<Loaded, Problems> {
+    parse(&format!("{more}\n{SMALL}"), Path::new("."), "gateway.toml")
+}
+
+fn lines(result: Result<Loaded, Problems>) -> Vec<String> {
+    let problems = result.expect_err("problems");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// The one problem's key and message.
+fn problem(result: Result<Loaded, Problems>) -> (String, String) {
+    let problems = result.expect_err("a problem");
+    assert_eq!(problems.iter().len(), 1, "{problems}");
+    let one = problems.iter().next().unwrap();
+    (one.key.clone(), one.message.clone())
+}
+
+fn loaded(result: Result<Loaded, Problems>) -> Loaded {
+    result.unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// A folder with the files that the full example names.
+fn example_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["cert.pem", "key.pem", "ca.pem"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    fs::write(folder.path().join("next-secret"), "from-file\r\n").unwrap();
+    folder
+}
+
+fn parse_full(text: &str, folder: &Path) -> Result<Loaded, Problems> {
+    let variable = |name: &str| (name == "TIDEGATE_SECRET").then(|| "from-environment".to_owned());
+    parse_among(text, "gateway.toml", &Surroundings::new(folder, &variable))
+}
+
+#[test]
+fn ten_mistakes_are_ten_problems_each_with_its_line_and_key() {
+    let text = r#"[listen]
+address = "localhost:8080"
+[limits]
+max_conection_s = 60
+max_message_bytes = "128k"
+connections = 0
+slow_client = "drop"
+[apis.chat]
+route_selection_expression = "${request.body.action"
+domains = ["chat.example.com", "not a host"]
+[apis.chat.stages.prod]
+throttle = { rate = -1, burst = 5 }
+[apis.chat.integrations.backend]
+type = "http_proxy"
+uri = "http://${stageVariables.host}/"
+timeout_ms = 30000
+[apis.chat.routes."$connect"]
+integration = "bakend"
+"#;
+    let expected = r#"
+gateway.toml:2: listen.address: "localhost:8080" is no address: an IP address and a port such as 127.0.0.1:8080 or [::]:8080
+gateway.toml:4: limits.max_conection_s: unknown key, did you mean `max_connection_s`?
+gateway.toml:5: limits.max_message_bytes: expected an integer, found a string
+gateway.toml:6: limits.connections: 0 is an error, "none" lifts it
+gateway.toml:7: limits.slow_client: expected "close", "drop_oldest" or "drop_newest", found "drop"
+gateway.toml:9: apis.chat.route_selection_expression: `${` at character 1 has no closing `}`
+gateway.toml:10: apis.chat.domains[1]: `not a host` is no domain: a host name such as chat.example.com or *.example.com
+gateway.toml:12: apis.chat.stages.prod.throttle.rate: expected a finite number of at least 0, found -1
+gateway.toml:15: apis.chat.integrations.backend.uri: in stage prod: `http://${stageVariables.host}/` needs the stage variable `host`, which the stage does not define
+gateway.toml:16: apis.chat.integrations.backend.timeout_ms: expected 50 to 29000, found 30000
+gateway.toml:18: apis.chat.routes."$connect".integration: there is no integration "bakend", did you mean `backend`?"#;
+    let problems = parse(text, Path::new("."), "gateway.toml").expect_err("problems");
+    assert_eq!(format!("\n{problems}"), expected);
+}
+
+#[test]
+fn an_unknown_key_suggests_the_one_meant_or_lists_those_known() {
+    let (key, message) = problem(with("[drain]\ndeadlin_s = 3\nspread_s = 1"));
+    assert_eq!(
+        (key.as_str(), message.as_str()),
+        ("drain.deadlin_s", "unknown key, did you mean `deadline_s`?")
+    );
+    let (key, message) = problem(with("[admin]\ncolour = 3"));
+    assert_eq!(
+        (key.as_str(), message.as_str()),
+        ("admin.colour", "unknown key, known here: address")
+    );
+}
+
+#[test]
+fn what_a_later_version_takes_is_not_called_a_mistake() {
+    let text = SMALL.replace("reply = true", "reply = true\nauthorizer = \"who\"\nmodels = 1");
+    let text = format!(
+        "{text}\n[aws]\nregion = \"us-east-1\"\n[functions.chat]\ncommand = []\n\
+         [apis.chat.authorizers.who]\ntype = \"request\"\n"
+    );
+    let problems = parse(&text, Path::new("."), "f").expect_err("problems");
+    assert_eq!(problems.iter().len(), 5, "{problems}");
+    for problem in problems.iter() {
+        assert_eq!(problem.message, "is not supported yet by this version", "{problem}");
+    }
+}
+
+#[test]
+fn a_value_that_a_later_version_takes_says_so() {
+    let (key, message) = problem(with("[store]\nkind = \"redis\""));
+    assert_eq!(key, "store.kind");
+    assert_eq!(message, "redis is not supported yet by this version, expected \"memory\"");
+    for line in ["protocol = \"rest\"", "compression = \"permessage-deflate\""] {
+        let text = SMALL.replace("[apis.chat]\n", &format!("[apis.chat]\n{line}\n"));
+        let (_, message) = problem(parse(&text, Path::new("."), "f"));
+        assert!(message.contains("not supported yet by this version"), "{message}");
+    }
+    let text =
+        SMALL.replace("http://127.0.0.1:3000/messages", "arn:aws:lambda:us-east-1:0:function:f");
+    let text = text.replace("http_proxy", "aws_proxy");
+    let (key, message) = problem(parse(&text, Path::new("."), "f"));
+    assert_eq!(key, "apis.chat.integrations.backend.uri");
+    assert!(message.contains("not supported yet by this version"), "{message}");
+}
+
+#[test]
+fn a_misspelt_or_broken_piece_is_reported_once_and_nothing_that_follows_from_it() {
+    // No "missing route_selection_expression", no "there are no routes", no "no integration".
+    let misspelt = SMALL
+        .replace("route_selection_expression", "route_selection_expresion")
+        .replace("apis.chat.routes.", "apis.chat.route.")
+        .replace("apis.chat.integrations.", "apis.chat.integration.");
+    let keys: Vec<_> = parse(&misspelt, Path::new("."), "f")
+        .expect_err("problems")
+        .iter()
+        .map(|problem| problem.key.clone())
+        .collect();
+    assert_eq!(
+        keys,
+        ["apis.chat.route_selection_expresion", "apis.chat.integration", "apis.chat.route"]
+    );
+    // A stage variable of the wrong type: its uri is not blamed.
+    let text = SMALL
+        .replace("[apis.chat.stages.prod]", "[apis.chat.stages.prod]\nvariables = { port = 3000 }")
+        .replace(":3000/", ":${stageVariables.port}/");
+    assert_eq!(
+        problem(parse(&text, Path::new("."), "f")).0,
+        "apis.chat.stages.prod.variables.port"
+    );
+    // An integration that is no table is still one that routes may name.
+    let text = SMALL
+        .replace("[apis.chat.integrations.backend]\n", "[apis.chat.integrations]\n")
+        .replace("type = \"http_proxy\"\nuri = ", "backend = ");
+    let (key, message) = problem(parse(&text, Path::new("."), "f"));
+    assert_eq!(
+        (key.as_str(), message.as_str()),
+        ("apis.chat.integrations.backend", "expected a table, found a string")
+    );
+    // Two figures or addresses are not compared where one of them is the default's stand-in.
+    for text in [
+        "[drain]\ndeadline_s = \"1m\"\nspread_s = 40",
+        "[drain]\ndeadlin_s = 60\nspread_s = 40",
+        "[listen]\naddress = 8080\n[admin]\naddress = \"127.0.0.1:8080\"",
+        "[listn]\naddress = \"127.0.0.1:1\"\n[admin]\naddress = \"127.0.0.1:8080\"",
+    ] {
+        problem(with(text));
+    }
+}
+
+#[test]
+fn what_must_be_there_is_named_when_it_is_not() {
+    assert_eq!(
+        lines(parse("", Path::new("."), "gateway.toml")),
+        ["gateway.toml:1: apis: is missing, expected a table such as [apis.<id>]"]
+    );
+    assert_eq!(
+        lines(parse("\n[apis]", Path::new("."), "gateway.toml")),
+        ["gateway.toml:2: apis: there are none, a gateway needs one at least"]
+    );
+    assert_eq!(
+        lines(parse("\n[apis.chat]", Path::new("."), "gateway.toml")),
+        [
+            "gateway.toml:2: apis.chat.route_selection_expression: is missing, expected a string",
+            "gateway.toml:2: apis.chat.stages: is missing, expected a table such as [apis.chat.stages.<name>]",
+            "gateway.toml:2: apis.chat.routes: is missing, expected a table such as [apis.chat.routes.<key>]",
+        ]
+    );
+    let text = SMALL.replace("uri = \"http://127.0.0.1:3000/messages\"\n", "");
+    let expected = "apis.chat.integrations.backend.uri";
+    assert_eq!(problem(parse(&text, Path::new("."), "f")).0, expected);
+    let text = SMALL.replace("type = \"http_proxy\"\n", "");
+    let (key, message) = problem(parse(&text, Path::new("."), "f"));
+    assert_eq!(key, "apis.chat.integrations.backend.type");
+    assert_eq!(message, r#"is missing, expected "http_proxy", "http", "aws_proxy" or "mock""#);
+}
+
+#[test]
+fn text_that_is_not_toml_names_line_and_column() {
+    let line = &lines(with("\n[listen]\naddress = "))[0];
+    assert!(line.starts_with("gateway.toml:3: column 11: "), "{line}");
+    let line = &lines(with("[listen]\n[listen]"))[0];
+    assert!(line.starts_with("gateway.toml:2: column "), "{line}");
+    assert!(lines(with("[a"))[0].contains("expected"), "what would be right is said");
+}
+
+#[test]
+fn defaults_are_api_gateways_quotas() {
+    let configuration = loaded(with("")).configuration;
+    let limits = &configuration.limits;
+    assert_eq!(limits.max_message_bytes, 128 * 1024);
+    assert_eq!(limits.max_frame_bytes, 32 * 1024);
+    assert_eq!(limits.idle_timeout, Duration::from_mins(10));
+    assert_eq!(limits.max_connection, Some(Duration::from_hours(2)));
+    assert_eq!(limits.new_connections_per_s, NonZeroU32::new(500));
+    let api = &configuration.apis[0];
+    assert_eq!(api.stages[0].throttle, Some(Throttle { rate: 10_000.0, burst: 5_000 }));
+    assert_eq!(api.integrations[0].timeout, Duration::from_secs(29));
+}
+
+#[test]
+fn the_other_defaults_are_those_of_the_contract() {
+    let Loaded { configuration, warnings } = loaded(with(""));
+    let limits = &configuration.limits;
+    assert_eq!(configuration.listen.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(configuration.admin.to_string(), "127.0.0.1:8081");
+    assert!(configuration.listen.tls.is_none());
+    assert_eq!(limits.send_queue_bytes, 1_048_576);
+    assert_eq!(limits.slow_client, SlowClient::Close);
+    assert_eq!(limits.max_in_flight.get(), 16);
+    assert_eq!(limits.handshake_timeout, Duration::from_secs(10));
+    assert_eq!(limits.connections, NonZeroU32::new(1_000_000));
+    assert_eq!(limits.connections_per_ip, None);
+    assert_eq!(configuration.drain.deadline, Duration::from_secs(30));
+    assert_eq!(configuration.drain.spread, Duration::from_secs(20));
+    let api = &configuration.apis[0];
+    assert_eq!(api.post_during_connect, PostDuringConnect::Held);
+    assert!(api.allowed_origins.is_none() && api.integrations[0].context_headers);
+    // Nobody can call the management API, which starts all the same.
+    assert!(matches!(&configuration.management, Management::SigV4(keys) if keys.is_empty()));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("management.credentials"), "{warnings:?}");
+}
+
+#[test]
+fn limits_are_lifted_by_none_where_that_is_allowed() {
+    let limits = loaded(with(
+        "[limits]\nmax_connection_s = \"none\"\nconnections = \"none\"\n\
+         new_connections_per_s = \"none\"\nconnections_per_ip = 7",
+    ))
+    .configuration
+    .limits;
+    assert_eq!(limits.max_connection, None);
+    assert_eq!((limits.connections, limits.new_connections_per_s), (None, None));
+    assert_eq!(limits.connections_per_ip, NonZeroU32::new(7));
+    let (_, message) = problem(with("[limits]\nidle_timeout_s = \"none\""));
+    assert_eq!(message, "expected an integer, found a string");
+    let (_, message) = problem(with("[limits]\nmax_connection_s = \"never\""));
+    assert_eq!(message, "expected an integer or \"none\", found \"never\"");
+    let (_, message) = problem(with("[limits]\nmax_connection_s = 0"));
+    assert_eq!(message, "0 is an error, \"none\" lifts it");
+    let (_, message) = problem(with("[limits]\nidle_timeout_s = 0"));
+    assert_eq!(message, "expected 1 to 4294967295, found 0");
+    let text = SMALL.replace("stages.prod]", "stages.prod]\nthrottle = \"none\"");
+    let configuration = loaded(parse(&text, Path::new("."), "f")).configuration;
+    assert_eq!(configuration.apis[0].stages[0].throttle, None);
+}
+
+#[test]
+fn a_throttle_of_zero_is_kept_and_one_that_is_no_number_is_not() {
+    let throttle = |text: &str| {
+        let text = SMALL.replace("stages.prod]", &format!("stages.prod]\nthrottle = {text}"));
+        parse(&text, Path::new("."), "f")
+    };
+    let configuration = loaded(throttle("{ rate = 0, burst = 0 }")).configuration;
+    assert_eq!(configuration.apis[0].stages[0].throttle, Some(Throttle { rate: 0.0, burst: 0 }));
+    for rate in ["nan", "-0.5", "inf", "\"1\"", "true"] {
+        let (key, _) = problem(throttle(&format!("{{ rate = {rate}, burst = 1 }}")));
+        assert_eq!(key, "apis.chat.stages.prod.throttle.rate", "{rate}");
+    }
+    assert_eq!(problem(throttle("{ rate = 1 }")).0, "apis.chat.stages.prod.throttle.burst");
+}
+
+const KEY: &str =
+    "[[management.credentials]]\naccess_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = ";
+
+#[test]
+fn a_secret_comes_from_the_file_the_environment_or_another_file() {
+    let folder = example_folder();
+    let secret = |text: &str| {
+        let text = format!("{KEY}{text}\n{SMALL}");
+        match loaded(parse_full(&text, folder.path())).configuration.management {
+            Management::SigV4(keys) => keys[0].secret_access_key.reveal().to_owned(),
+            Management::LoopbackOnly => panic!("sigv4 is the default"),
+        }
+    };
+    assert_eq!(secret("\"in-place\""), "in-place");
+    assert_eq!(secret("{ env = \"TIDEGATE_SECRET\" }"), "from-environment");
+    assert_eq!(secret("{ file = \"next-secret\" }"), "from-file", "one line break is cut");
+}
+
+#[test]
+fn a_secret_that_cannot_be_had_names_the_variable_or_the_path() {
+    let folder = example_folder();
+    let missing = |text: &str| {
+        let (key, message) = problem(parse_full(&format!("{KEY}{text}\n{SMALL}"), folder.path()));
+        assert_eq!(key, "management.credentials[0].secret_access_key");
+        message
+    };
+    let unset = missing("{ env = \"NOT_SET\" }");
+    assert_eq!(unset, "the environment variable `NOT_SET` is not set");
+    let path = folder.path().join("absent");
+    assert_eq!(
+        missing("{ file = \"absent\" }"),
+        format!("cannot read {}: there is no such file", path.display())
+    );
+    assert!(missing("{ file = \".\" }").ends_with("is a folder: give the path of a file"));
+    assert!(missing("{ file = \"cert.pem\" }").ends_with("is empty"));
+    assert_eq!(
+        missing("{ path = \"x\" }"),
+        "expected a string, { env = … } or { file = … }, found another table"
+    );
+    assert_eq!(missing("\"\""), "the secret is empty");
+}
+
+/// Secrets of the wrong shape and secrets beside other mistakes.
+#[test]
+fn no_message_and_no_summary_shows_a_secret() {
+    let folder = example_folder();
+    let of = |text: &str| parse_full(&format!("{text}\n{SMALL}"), folder.path());
+    for text in [
+        "[management]\nsecret_access_key = \"hunter2\"".to_owned(),
+        format!("{KEY}[\"hunter2\"]"),
+        format!("{KEY}{{ text = \"hunter2\" }}"),
+        format!("{KEY}{{ env = \"A\", file = \"hunter2\" }}"),
+        format!("{KEY}\"hunter2\"\nregion = 1"),
+        format!("{KEY}\"hunter2"),
+    ] {
+        let problems = of(&text).expect_err("problems").to_string();
+        assert!(!problems.contains("hunter2"), "{problems}");
+    }
+    let Loaded { configuration, warnings } = loaded(of(&format!("{KEY}\"hunter2\"")));
+    let shown = format!("{configuration:?} {warnings:?} {}", summary(&configuration));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn an_access_key_is_given_once_and_counted_as_the_file_has_it() {
+    // Item 0 is dropped for its type; the others keep their places in the messages.
+    let text = format!(
+        "[management]\ncredentials = [\n7,\n{{ access_key_id = \"A\", secret_access_key = \"x\" }},\n\
+         {{ access_key_id = \"A\", secret_access_key = \"y\" }},\n]\n{SMALL}"
+    );
+    assert_eq!(
+        lines(parse(&text, Path::new("."), "f")),
+        [
+            "f:3: management.credentials[0]: expected a table, found an integer",
+            "f:5: management.credentials[2].access_key_id: \"A\" is given twice, first on line 4",
+        ]
+    );
+}
+
+#[test]
+fn a_domain_leads_to_one_api() {
+    let api = |id: &str| {
+        SMALL
+            .replace("chat", id)
+            .replace("action\"\n", "action\"\ndomains = [\"a.example.com\", \"A.example.com\"]\n")
+    };
+    let text = format!("{}{}", api("one"), api("two"));
+    let keys: Vec<_> = lines(parse(&text, Path::new("."), "f"));
+    assert_eq!(
+        keys,
+        [
+            "f:3: apis.one.domains[1]: `a.example.com` is given twice",
+            "f:22: apis.two.domains[0]: `a.example.com` leads to apis.one already",
+            "f:22: apis.two.domains[1]: `a.example.com` is given twice",
+        ]
+    );
+}
+
+#[test]
+fn an_integration_has_what_its_type_needs_and_nothing_else() {
+    let integration = |text: &str| {
+        parse(
+            &SMALL.replace("type = \"http_proxy\"\nuri = \"http://127.0.0.1:3000/messages\"", text),
+            Path::new("."),
+            "f",
+        )
+    };
+    for (text, key) in [
+        ("type = \"mock\"\nuri = \"http://a/\"", "uri"),
+        ("type = \"mock\"\nmethod = \"POST\"", "method"),
+        ("type = \"http\"\nuri = \"http://a/\"\nstatus = 200", "status"),
+        ("type = \"http\"\nuri = \"http://a/\"\nmethod = \"post\"", "method"),
+        ("type = \"http\"\nuri = \"http://a/\"\nmethod = \"A B\"", "method"),
+        ("type = \"aws_proxy\"\nuri = \"http://a/\"\nmethod = \"GET\"", "method"),
+        ("type = \"http\"\nuri = \"ftp://a/\"", "uri"),
+        ("type = \"mock\"\nstatus = 99", "status"),
+        ("type = \"mock\"\ntimeout_ms = 49", "timeout_ms"),
+        (
+            "type = \"mock\"\nrequest_parameters = { \"header.x\" = \"'a'\" }",
+            "request_parameters.\"header.x\"",
+        ),
+    ] {
+        let found = problem(integration(text)).0;
+        assert_eq!(found, format!("apis.chat.integrations.backend.{key}"), "{text}");
+    }
+    let mock = loaded(integration("type = \"mock\"")).configuration;
+    assert!(matches!(mock.apis[0].integrations[0].kind, IntegrationKind::Mock { status: 200 }));
+}
+
+#[test]
+fn a_route_demands_headers_and_query_parameters_only() {
+    let demand = |source: &str| {
+        let line = format!("\nrequest_parameters = {{ \"{source}\" = {{ required = true }} }}\n");
+        let connect = "routes.\"$connect\"]";
+        parse(&SMALL.replace(connect, &format!("{connect}{line}")), Path::new("."), "f")
+    };
+    let configuration = loaded(demand("route.request.header.X-Token")).configuration;
+    let routes = &configuration.apis[0].routes;
+    let connect = routes.iter().find(|route| route.key.as_str() == "$connect").unwrap();
+    assert!(connect.request_parameters[0].required);
+    for bad in ["route.request.body.token", "context.stage", "token"] {
+        let (key, _) = problem(demand(bad));
+        assert!(key.starts_with("apis.chat.routes.\"$connect\".request_parameters."), "{key}");
+    }
+}
+
+#[test]
+fn names_of_apis_stages_and_routes_are_checked_where_they_stand() {
+    let text = SMALL.replace("chat", "Chat").replace("prod", "\"a b\"");
+    let text = text.replace("\"$default\"", "\"$other\"");
+    let keys: Vec<_> = parse(&text, Path::new("."), "f")
+        .expect_err("problems")
+        .iter()
+        .map(|problem| (problem.line.unwrap(), problem.key.clone()))
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            (1, "apis.Chat".to_owned()),
+            (4, "apis.Chat.stages.\"a b\"".to_owned()),
+            (16, "apis.Chat.routes.\"$other\"".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn files_that_the_configuration_names_must_be_there() {
+    let folder = example_folder();
+    for name in ["cert.pem", "key.pem", "ca.pem", "next-secret"] {
+        let text = FULL.replace(name, "absent.pem");
+        let (_, message) = problem(parse_full(&text, folder.path()));
+        assert!(message.contains("absent.pem: there is no such file"), "{message}");
+    }
+    let text = FULL.replace("\"access.log\"", "\"absent/access.log\"");
+    let (key, message) = problem(parse_full(&text, folder.path()));
+    assert_eq!(key, "apis.chat.stages.prod.access_log.path");
+    assert!(message.ends_with("absent is not there"), "{message}");
+}
+
+#[test]
+fn relative_paths_start_at_the_folder_of_the_file() {
+    let folder = example_folder();
+    let configuration = loaded(parse_full(FULL, folder.path())).configuration;
+    let tls = configuration.listen.tls.unwrap();
+    assert_eq!(tls.certificate, folder.path().join("cert.pem"));
+    let log = configuration.apis[0].stages.iter().find_map(|stage| stage.access_log.as_ref());
+    assert_eq!(log.unwrap().path, folder.path().join("access.log"));
+}
+
+#[test]
+fn a_file_is_read_with_its_own_name_and_folder() {
+    let folder = example_folder();
+    let path = folder.path().join("gateway.toml");
+    fs::write(&path, format!("{KEY}{{ file = \"next-secret\" }}\n{SMALL}")).unwrap();
+    loaded(load(&path));
+    fs::write(&path, "x = 1").unwrap();
+    assert!(lines(load(&path))[0].starts_with(&format!("{}:1: ", path.display())));
+    fs::write(&path, b"# caf\xc3\xa9\n\xff").unwrap();
+    assert_eq!(
+        lines(load(&path)),
+        [format!("{}:2: is not UTF-8 text, which TOML is", path.display())]
+    );
+    let absent = folder.path().join("absent.toml");
+    assert_eq!(
+        lines(load(&absent)),
+        [format!("{}: cannot be read: there is no such file", absent.display())]
+    );
+}
+
+#[test]
+fn what_is_allowed_and_odd_is_a_warning_with_its_line() {
+    let text = "[management]\nauth = \"none\"\n[limits]\nsend_queue_bytes = 1024\n".to_owned()
+        + SMALL
+        + "[apis.chat.integrations.spare]\ntype = \"mock\"\n";
+    let text = text.replace("$connect\"]", "$connect\"]\nreply = true");
+    let warnings = loaded(parse(&text, Path::new("."), "f")).warnings;
+    assert_eq!(
+        warnings,
+        [
+            "f:4: limits.send_queue_bytes: less than max_message_bytes (131072), so the largest messages can never be sent",
+            "f:15: apis.chat.routes.\"$connect\".reply: no message runs this route, nothing replies",
+            "f:24: apis.chat.integrations.spare: no route uses it",
+        ]
+    );
+}
+
+#[test]
+fn two_listeners_do_not_share_an_address() {
+    let (key, _) = problem(with("[admin]\naddress = \"127.0.0.1:8080\""));
+    assert_eq!(key, "admin.address");
+    loaded(with("[admin]\naddress = \"127.0.0.1:0\"\n[listen]\naddress = \"127.0.0.1:0\""));
+}
+
+#[test]
+fn a_drain_spreads_over_less_than_its_deadline() {
+    assert_eq!(problem(with("[drain]\nspread_s = 30")).0, "drain.spread_s");
+    loaded(with("[drain]\ndeadline_s = 60\nspread_s = 30"));
+}
+
+#[test]
+fn the_summary_tells_what_is_served_and_what_is_unusual() {
+    let folder = example_folder();
+    let configuration = loaded(parse_full(FULL, folder.path())).configuration;
+    let log = folder.path().join("access.log");
+    let text = summary(&configuration).replace(&log.display().to_string(), "access.log");
+    let expected = r#"
+listen      0.0.0.0:8443, https and wss, client certificates required
+admin       127.0.0.1:8081
+management  signed by AKIDEXAMPLE, AKIDNEXT
+limits      max_connection_s = none (default 7200)
+            slow_client = drop_oldest (default close)
+            connections_per_ip = 1000 (default none)
+
+api chat
+  selects by  ${request.body.service}/${request.body.action}
+  hosts       chat.example.com, *.chat.example.com, chat.localhost, chat.execute-api.*, any other (the only api)
+  besides     binary messages go to $default; only the allowed origins
+  stages
+    /beta  unthrottled
+    /prod  10000/s, burst 5000  logs to access.log
+  routes
+    $connect     → backend   demands parameters
+    $default     → function  two-way
+    $disconnect  → backend
+    chat/join    → room      100/s, burst 20
+    chat/ping    → echo      two-way
+  integrations
+    backend   http_proxy  POST  http://127.0.0.1:3000/messages  in beta
+                                http://10.0.0.7:3000/messages  in prod
+    echo      mock        200
+    function  aws_proxy   POST  http://127.0.0.1:9000/function
+    room      http        PUT   unix:/run/rooms.sock:/rooms/{room}
+"#;
+    assert_eq!(format!("\n{text}"), expected);
+}
+
+/// The chat example is what `tidegate demo` serves and what newcomers copy.
+#[test]
+fn the_chat_example_is_a_good_file_without_warnings() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/chat/gateway.toml");
+    assert_eq!(loaded(load(Path::new(path))).warnings, [""; 0]);
+}
+
+#[test]
+fn every_example_of_the_reference_page_is_a_good_file() {
+    let folder = example_folder();
+    let page = reference_page();
+    let examples: Vec<_> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples, [SMALL, FULL]);
+    for example in examples {
+        loaded(parse_full(example, folder.path()));
+    }
+    assert!(loaded(parse_full(FULL, folder.path())).warnings.is_empty());
+}
+
+#[test]
+fn the_full_example_has_every_key() {
+    let schema = json_schema();
+    let keys = schema["$defs"].as_object().unwrap().values();
+    let keys = keys.filter_map(|one| one["properties"].as_object()).flatten();
+    for (key, _) in keys {
+        let whole = |at: usize| {
+            let word = |c: char| c.is_alphanumeric() || c == '_';
+            !FULL[..at].ends_with(word) && !FULL[at + key.len()..].starts_with(word)
+        };
+        assert!(FULL.match_indices(key.as_str()).any(|(at, _)| whole(at)), "{key}");
+    }
+}
+
+#[test]
+fn the_committed_reference_page_is_the_generated_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let page = reference_page();
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        fs::write(path, &page).unwrap();
+    }
+    assert!(
+        fs::read_to_string(path).unwrap_or_default() == page,
+        "docs/configuration.md is not what the doc comments say; to write it anew: \
+         TIDEGATE_BLESS=1 cargo test -p tidegate config"
+    );
+}
+
+/// The rest of a broken file is deserialized: whatever stands in whichever place, the schema must
+/// have found it, so that every problem has its key and nothing is left for `serde` to refuse.
+#[test]
+fn every_wrong_value_in_every_place_is_found_by_the_schema() {
+    let folder = example_folder();
+    let values = [
+        "\"x\"",
+        "\"\"",
+        "\"none\"",
+        "-1",
+        "0",
+        "1.5",
+        "nan",
+        "true",
+        "[]",
+        "{}",
+        "[1]",
+        "[\"x\"]",
+        "{ a = 1 }",
+        "{ env = 1 }",
+        "{ env = \"A\" }",
+        "1979-05-27",
+        "99999999999",
+        "99999999999999999999",
+        "[{}]",
+        "{ rate = {}, burst = [] }",
+        "{ rate = 1, burst = 1.5 }",
+    ];
+    for (number, line) in FULL.lines().enumerate() {
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        for value in values {
+            let changed = format!("{key} = {value}");
+            let text: Vec<_> = FULL
+                .lines()
+                .enumerate()
+                .map(|(at, line)| if at == number { changed.as_str() } else { line })
+                .collect();
+            for problem in parse_full(&text.join("\n"), folder.path()).iter_problems() {
+                assert!(!problem.key.is_empty(), "{changed}: {problem}");
+            }
+        }
+    }
+}
+
+trait IterProblems {
+    fn iter_problems(self) -> Vec<super::Problem>;
+}
+
+impl IterProblems for Result<Loaded, Problems> {
+    fn iter_problems(self) -> Vec<super::Problem> {
+        self.map_or_else(|problems| problems.iter().cloned().collect(), |_| Vec::new())
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_a_configuration_or_problems_and_no_panic(text in any::<String>()) {
+        if let Err(problems) = parse(&text, Path::new("."), "gateway.toml") {
+            prop_assert!(problems.iter().len() > 0);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_gives_a_configuration_or_problems_and_no_panic(
+        at in 0..FULL.len(),
+        length in 0..40usize,
+        put in "[\\[\\]{}\"'=.,$#a-z0-9\\n ]{0,12}",
+    ) {
+        let end = (at + length).min(FULL.len());
+        let text = format!("{}{put}{}", &FULL[..at], &FULL[end..]);
+        if let Err(problems) = parse(&text, Path::new("/absent"), "gateway.toml") {
+            let lines = text.matches('\n').count() + 1;
+            prop_assert!(problems.iter().len() > 0);
+            for problem in problems.iter() {
+                prop_assert!(problem.line.is_some_and(|line| (1..=lines).contains(&line)));
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A node from its start to its end: signals, reload, drain.
+
+use std::{
+    io,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use tidegate_edge::{Gateway, StartError};
+use tidegate_model::{Configuration, Drain};
+use tidegate_telemetry::Metrics;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::{error, info, warn};
+
+use crate::{cli, config, config::Loaded};
+
+/// A started node and what it is told by.
+pub(crate) struct Served {
+    gateway: Gateway,
+    metrics: Arc<Metrics>,
+    drain: Drain,
+    runtime: Runtime,
+}
+
+impl Served {
+    /// Starts a node and says where it listens.
+    pub(crate) fn start(configuration: &Configuration) -> Result<Self, StartError> {
+        // Only signals and the drain run here; each core has a thread and a runtime of its own.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let metrics = Metrics::new();
+        let gateway = Gateway::start(configuration, metrics.clone())?;
+        info!(address = %gateway.admin_address(), "admin listening");
+        info!(address = %gateway.address(), tls = gateway.is_tls(), "listening");
+        Ok(Self { gateway, metrics, drain: configuration.drain, runtime })
+    }
+
+    /// Where clients connect.
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Serves until a signal ends it. `file` is read again on SIGHUP.
+    pub(crate) fn until_signalled(mut self, file: Option<&Path>) -> ExitCode {
+        let mut signals = match self.runtime.block_on(async { Signals::listen() }) {
+            Ok(signals) => signals,
+            Err(err) => return cli::fail(&err),
+        };
+        loop {
+            match self.runtime.block_on(signals.next()) {
+                Asked::Reload => self.reload(file),
+                Asked::End => break,
+            }
+        }
+        let drained = self.runtime.block_on(async {
+            tokio::select! {
+                report = self.gateway.drain(self.drain) => Some(report),
+                () = signals.end() => None,
+            }
+        });
+        match drained {
+            Some(report) => {
+                info!(closed = report.closed, cut_off = report.cut_off, "drained");
+                self.gateway.stop();
+                ExitCode::SUCCESS
+            }
+            None => {
+                warn!("ended by a second signal");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Takes the file's new text, or says why the old one stays.
+    fn reload(&mut self, file: Option<&Path>) {
+        let Some(file) = file else {
+            info!("nothing to reload: this node runs on embedded defaults");
+            return;
+        };
+        let loaded = match config::load(file) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                self.metrics.reloaded(false);
+                for problem in problems.iter() {
+                    error!(%problem, "configuration refused, the old one stays");
+                }
+                return;
+            }
+        };
+        match self.gateway.reload(&loaded.configuration) {
+            Err(err) => {
+                self.metrics.reloaded(false);
+                let problem = cli::with_causes(&err);
+                error!(problem, "configuration refused, the old one stays");
+            }
+            Ok(needs_restart) => {
+                self.metrics.reloaded(true);
+                self.drain = loaded.configuration.drain;
+                for key in needs_restart {
+                    warn!(key, "this change takes effect at the next start");
+                }
+                for warning in &loaded.warnings {
+                    warn!(warning, "configuration");
+                }
+                info!(file = %file.display(), "configuration reloaded");
+            }
+        }
+    }
+}
+
+/// `tidegate run`.
+pub(crate) fn run_file(file: &Path, loaded: &Loaded) -> ExitCode {
+    for warning in &loaded.warnings {
+        warn!(warning, "configuration");
+    }
+    match Served::start(&loaded.configuration) {
+        Ok(served) => served.until_signalled(Some(file)),
+        Err(StartError::Tls(err)) => cli::refuse(&format!("{}: {err}", file.display())),
+        Err(err) => cli::fail(&err),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+enum Asked {
+    Reload,
+    End,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The contract, statement by statement, against the real gateway process over real sockets.
+//!
+//! In:  a `gateway.toml` per test, clients before the gateway, backends behind it, all from
+//!      `tidegate-testkit` (`gateway/crates/testkit`, whose front page shows a whole test).
+//! Out: what each side saw. Doc comments name the statement: `websocket-api, item 27` is the
+//!      conformance checklist of the WebSocket contract, `tidegate, section 5` our own surface.
+//!
+//! Holds always: one binary with one module per subject (a `mod` line below each), so that it
+//! links once; every test has a gateway of its own; waits are for events, under a deadline.
+
+mod close_codes;
+mod events;
+mod http_integrations;
+mod replies;
+mod route_selection;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tidegate_testkit::{FunctionBackend, GatewayToml, TestGateway};
+
+/// The binary under test.
+pub(crate) const GATEWAY: &str = env!("CARGO_BIN_EXE_tidegate");
+
+/// Starts the gateway with a file.
+pub(crate) async fn start(toml: &GatewayToml) -> TestGateway {
+    assert!(Path::new(GATEWAY).is_file(), "{GATEWAY} is built by cargo test");
+    TestGateway::start(GATEWAY, &toml.build()).await
+}
+
+/// An api whose `$connect` and `$disconnect` go to one function, for tests that need to know
+/// the connection.
+pub(crate) fn watched_by(function: &FunctionBackend) -> GatewayToml {
+    GatewayToml::new()
+        .function("watcher", &function.url())
+        .route("$connect", "watcher")
+        .route("$disconnect", "watcher")
+}
+
+/// The connection id of the next `$connect` event.
+pub(crate) async fn connection_id(function: &FunctionBackend) -> String {
+    let event = function.next_event("CONNECT").await;
+    text(&event["requestContext"]["connectionId"]).to_owned()
+}
+
+/// A JSON string's text.
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("a JSON string, not {value}"))
+}
+
+/// A proxy response (websocket-api, 4.4) with status 200 and this body.
+pub(crate) fn reply(body: &str) -> Value {
+    json!({ "statusCode": 200, "body": body })
+}
+
+/// Checks an error frame byte for byte (websocket-api, 4.5): one space after the first colon and
+/// after each comma, none after the other colons. Returns its request id.
+pub(crate) fn assert_error_frame(frame: &str, message: &str, connection_id: &str) -> String {
+    let head = format!(
+        "{{\"message\": \"{message}\", \"connectionId\":\"{connection_id}\", \"requestId\":\""
+    );
+    let id = frame.strip_prefix(&head).and_then(|rest| rest.strip_suffix("\"}"));
+    let id = id.unwrap_or_else(|| panic!("{frame}\nis not\n{head}<request id>\"}}"));
+    assert_id(id);
+    id.to_owned()
+}
+
+/// Checks the shape of connection, request and message ids (websocket-api, 4.1 and item 64).
+pub(crate) fn assert_id(id: &str) {
+    let shaped = id.len() == 16
+        && id.ends_with('=')
+        && id[..15].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    assert!(shaped, "{id:?} is not 16 characters of URL-safe base64 with one =");
+}

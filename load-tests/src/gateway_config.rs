@@ -1,0 +1,91 @@
+//! The `gateway.toml` that all scenarios share.
+//!
+//! In:  where the backend listens. Out: the file's text.
+//!
+//! Holds always: nothing in it can throttle, refuse or close a load client within a run.
+
+use std::net::SocketAddr;
+
+/// Stage and api are `s` and `load`: [`crate::client`] and [`crate::post`] ask for `/s`.
+pub(crate) fn gateway_toml(backend: SocketAddr, max_in_flight: usize) -> String {
+    format!(
+        r#"[listen]
+address = "127.0.0.1:0"
+
+[admin]
+address = "127.0.0.1:0"
+
+[management]
+auth = "none"
+
+[limits]
+connections = 1000000
+new_connections_per_s = "none"
+max_connection_s = "none"
+max_message_bytes = 131072
+max_frame_bytes = 32768
+max_in_flight = {max_in_flight}
+
+[drain]
+deadline_s = 10
+spread_s = 1
+
+[apis.load]
+protocol = "websocket"
+route_selection_expression = "$request.body.action"
+
+[apis.load.stages.s]
+
+# Two-way on a mock integration: the message itself is the reply.
+[apis.load.integrations.mirror]
+type = "mock"
+
+[apis.load.routes."$default"]
+integration = "mirror"
+reply = true
+
+[apis.load.integrations.backend]
+type = "http_proxy"
+uri = "http://{backend}/reply"
+method = "POST"
+
+[apis.load.routes.route]
+integration = "backend"
+reply = true
+
+# The backend answers with the connection id that the gateway names in a header.
+[apis.load.integrations.identify]
+type = "http_proxy"
+uri = "http://{backend}/id"
+method = "POST"
+
+[apis.load.routes.id]
+integration = "identify"
+reply = true
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_toml_with_the_three_routes_and_the_backend_in_it() {
+        let backend = SocketAddr::from(([127, 0, 0, 1], 4321));
+        let file: toml::Table = gateway_toml(backend, 32).parse().expect("toml");
+        let api = &file["apis"]["load"];
+        assert_eq!(
+            api["integrations"]["backend"]["uri"].as_str(),
+            Some("http://127.0.0.1:4321/reply")
+        );
+        assert_eq!(file["limits"]["max_in_flight"].as_integer(), Some(32));
+        let routes = api["routes"].as_table().expect("routes");
+        assert_eq!(routes.keys().collect::<Vec<_>>(), ["$default", "id", "route"]);
+        for (key, route) in routes {
+            assert_eq!(route["reply"].as_bool(), Some(true), "{key} must answer");
+            let integration = route["integration"].as_str().expect("a name");
+            assert!(api["integrations"].get(integration).is_some(), "{key} leads nowhere");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The measured part of a run: when it begins and ends, and what is counted meanwhile.
+//!
+//! ```text
+//! warming --warm-up over--> measuring --seconds over--> draining
+//! ```
+//!
+//! In:  the time, and each unit of work that ended. Out: [`Measured`].
+//!
+//! Holds always: a unit counts only if it ended while the server's CPU time was being taken.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use crate::{histogram::Histogram, server_process::ServerProcess};
+
+/// Long enough for pools to be filled, buffers grown and the processor awake.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// How long what is under way at the end may take to come in.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Load runs, nothing counts.
+    Warming,
+    /// Load runs and counts.
+    Measuring,
+    /// No new load; what is under way may end.
+    Draining,
+    /// [`DRAIN_TIMEOUT`] is over as well.
+    OutOfTime,
+}
+
+/// The figures of one measured part.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// Units of work that ended in it.
+    pub(crate) units: u64,
+    /// How long it was.
+    pub(crate) wall: Duration,
+    /// The server's user and system time in it.
+    pub(crate) cpu: Duration,
+    /// How long each unit took.
+    pub(crate) latency: Histogram,
+}
+
+/// Takes the figures of one run.
+#[derive(Debug)]
+pub(crate) struct Meter<'a> {
+    server: &'a ServerProcess,
+    started: Instant,
+    length: Duration,
+    phase: Phase,
+    begun_at: Duration,
+    begun_cpu: Duration,
+    measured: Measured,
+}
+
+impl<'a> Meter<'a> {
+    /// Begins to warm up; measures for `length` after that.
+    pub(crate) fn start(server: &'a ServerProcess, length: Duration) -> Self {
+        let zero = Duration::ZERO;
+        Self {
+            server,
+            started: Instant::now(),
+            length,
+            phase: Phase::Warming,
+            begun_at: zero,
+            begun_cpu: zero,
+            measured: Measured { units: 0, wall: zero, cpu: zero, latency: Histogram::default() },
+        }
+    }
+
+    /// The run's clock.
+    pub(crate) fn now_ns(&self) -> u64 {
+        // A run of 584 years would not fit.
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    /// Moves on with the time. Called between batches of events.
+    pub(crate) fn tick(&mut self) -> io::Result<Phase> {
+        let now = self.started.elapsed();
+        match self.phase {
+            Phase::Warming if now >= WARM_UP => {
+                self.begun_cpu = self.server.cpu_time()?;
+                self.begun_at = now;
+                self.phase = Phase::Measuring;
+            }
+            Phase::Measuring if now >= self.begun_at + self.length => {
+                self.measured.cpu = self.server.cpu_time()? - self.begun_cpu;
+                self.measured.wall = now - self.begun_at;
+                self.phase = Phase::Draining;
+            }
+            Phase::Draining if now >= self.begun_at + self.measured.wall + DRAIN_TIMEOUT => {
+                self.phase = Phase::OutOfTime;
+            }
+            _ => {}
+        }
+        Ok(self.phase)
+    }
+
+    /// Whether new load may be made.
+    pub(crate) fn loading(&self) -> bool {
+        matches!(self.phase, Phase::Warming | Phase::Measuring)
+    }
+
+    /// Whether what ends now counts.
+    pub(crate) fn measuring(&self) -> bool {
+        self.phase == Phase::Measuring
+    }
+
+    /// One unit of work has ended, `latency_ns` after it began.
+    pub(crate) fn unit(&mut self, latency_ns: u64) {
+        if self.measuring() {
+            self.measured.units += 1;
+            self.measured.latency.record(latency_ns);
+        }
+    }
+
+    /// The figures, once the phase is [`Phase::Draining`] or later.
+    pub(crate) fn finish(self) -> Measured {
+        self.measured
+    }
+}

@@ -1,0 +1,298 @@
+//! `post`: posters with one keep-alive connection each post to WebSocket clients, in turn,
+//! the next post when the last is answered; every client reads what it gets.
+//!
+//! Holds always: a client gets just the messages posted to it that were answered 200, each
+//! once, those of one poster in the order they were posted in.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use mio::{Interest, Registry, Token, net::TcpStream};
+
+use crate::{
+    client::{self, ClientError},
+    crowd::Crowd,
+    failure::Failure,
+    frame::{self, Masks},
+    histogram::Histogram,
+    http::{self, BodyLength},
+    message::{Shape, Tag},
+    meter::{DRAIN_TIMEOUT, Measured, Meter, Phase},
+    server_process::ServerProcess,
+};
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Posts {
+    /// Connections that post, at most 256.
+    pub(crate) posters: usize,
+    /// Clients that are posted to.
+    pub(crate) connections: usize,
+    /// Length of each message.
+    pub(crate) payload_bytes: usize,
+    /// Length of the measured part.
+    pub(crate) length: Duration,
+}
+
+/// The figures: of the posts and their answers, and of the deliveries.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    pub(crate) measured: Measured,
+    pub(crate) delivery: Histogram,
+}
+
+/// What one client must get and has got.
+struct Receiver {
+    /// A whole request head for it, of fixed body length.
+    request_head: Vec<u8>,
+    /// Posts to it that were answered 200.
+    accepted: u64,
+    received: u64,
+    /// The next sequence of each poster that may come is at least this.
+    expected: Vec<u32>,
+}
+
+impl Receiver {
+    /// Counts one message, unless it is foreign, doubled or out of order.
+    fn takes(&mut self, own: usize, tag: Tag) -> bool {
+        let Some(expected) = self.expected.get_mut(usize::from(tag.slot)) else { return false };
+        if tag.owner as usize != own || tag.sequence < *expected {
+            return false;
+        }
+        *expected = tag.sequence + 1;
+        self.received += 1;
+        true
+    }
+}
+
+/// One posting connection.
+struct Poster {
+    stream: TcpStream,
+    partial: Vec<u8>,
+    sequence: u32,
+    /// Whom the post under way is for, and since when; `None` at the end of the run.
+    under_way: Option<(usize, u64)>,
+}
+
+impl Posts {
+    /// Runs it against `server`.
+    pub(crate) fn run(self, server: &ServerProcess) -> Result<Posted, Failure> {
+        let mut crowd = Crowd::new()?;
+        crowd.grow_to(server.address, self.connections)?;
+        let mut shape = Shape::new("post", self.payload_bytes);
+        let mut receivers = self
+            .learn_ids(&mut crowd)?
+            .iter()
+            .map(|id| self.receiver(server.address, id, shape.payload_bytes()))
+            .collect::<Vec<_>>();
+
+        let mut meter = Meter::start(server, self.length);
+        let mut delivery = Histogram::default();
+        let mut posters = (0..self.posters)
+            .map(|index| Poster::connect(server.address, index, self.connections, &mut crowd))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut request = Vec::new();
+        let Crowd { poll, events, clients, scratch, .. } = &mut crowd;
+        loop {
+            match meter.tick()? {
+                Phase::Draining if is_all_delivered(&posters, &receivers) => break,
+                Phase::OutOfTime => return Err(missing(&posters, &receivers)),
+                _ => {}
+            }
+            poll.poll(events, Some(Duration::from_millis(100)))?;
+            for event in &*events {
+                let token = event.token().0;
+                let now_ns = meter.now_ns();
+                if let Some(client) = clients.get_mut(token) {
+                    client.ready(event, scratch, |message, _| {
+                        let tag = shape.read(message);
+                        let tag = tag.filter(|tag| receivers[token].takes(token, *tag));
+                        let Some(tag) = tag else {
+                            let text = String::from_utf8_lossy(message).into_owned();
+                            return Err(Failure::Foreign(text));
+                        };
+                        if meter.measuring() {
+                            delivery.record(now_ns.saturating_sub(tag.sent_ns));
+                        }
+                        Ok(())
+                    })?;
+                    continue;
+                }
+                let index = token - self.connections;
+                let poster = &mut posters[index];
+                let may_post = match poster.under_way {
+                    // The first event of a poster says that it is connected.
+                    None => event.is_writable() && poster.sequence == 0,
+                    Some((to, sent_ns)) => {
+                        let is_answered = poster.read_answer(scratch)?;
+                        if is_answered {
+                            receivers[to].accepted += 1;
+                            meter.unit(now_ns.saturating_sub(sent_ns));
+                            poster.under_way = None;
+                        }
+                        is_answered
+                    }
+                };
+                if may_post && meter.loading() {
+                    let to = (index + poster.sequence as usize) % self.connections;
+                    let tag = Tag {
+                        owner: to as u32,
+                        slot: index as u8,
+                        sequence: poster.sequence,
+                        sent_ns: now_ns,
+                    };
+                    request.clear();
+                    request.extend_from_slice(&receivers[to].request_head);
+                    request.extend_from_slice(shape.write(tag));
+                    poster.post(to, now_ns, &request)?;
+                }
+            }
+        }
+        Ok(Posted { measured: meter.finish(), delivery })
+    }
+
+    fn receiver(self, server: SocketAddr, id: &str, payload_bytes: usize) -> Receiver {
+        // As the SDKs write it: an id is one path segment, its `=` escaped.
+        let id = id.replace('=', "%3D");
+        let request_head = format!(
+            "POST /s/@connections/{id} HTTP/1.1\r\nHost: {server}\r\n\
+             Content-Length: {payload_bytes}\r\n\r\n"
+        );
+        Receiver {
+            request_head: request_head.into_bytes(),
+            accepted: 0,
+            received: 0,
+            expected: vec![0; self.posters],
+        }
+    }
+
+    /// Asks for each client's connection id, by the route that answers it.
+    fn learn_ids(self, crowd: &mut Crowd) -> Result<Vec<String>, Failure> {
+        let mut masks = Masks::new(2);
+        let mut ids = vec![String::new(); self.connections];
+        let mut frame = Vec::new();
+        // One after another: nothing here is measured, and no backend is flooded.
+        for index in 0..self.connections {
+            frame.clear();
+            frame::append_client_text(&mut frame, br#"{"action":"id"}"#, masks.next());
+            crowd.send(index, &frame)?;
+            let until = Instant::now() + DRAIN_TIMEOUT;
+            while ids[index].is_empty() {
+                let Crowd { poll, events, clients, scratch, .. } = &mut *crowd;
+                poll.poll(events, Some(Duration::from_millis(100)))?;
+                for event in &*events {
+                    let own = event.token().0;
+                    clients[own].ready(event, scratch, |message, _| {
+                        let text = String::from_utf8_lossy(message).into_owned();
+                        let is_id = text
+                            .bytes()
+                            .all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte));
+                        if own != index || !ids[own].is_empty() || !is_id {
+                            return Err(Failure::Unasked(text));
+                        }
+                        ids[own] = text;
+                        Ok(())
+                    })?;
+                }
+                if Instant::now() > until {
+                    let missing = self.connections - index;
+                    return Err(Failure::Stuck("connection ids", missing as u64));
+                }
+            }
+        }
+        Ok(ids)
+    }
+}
+
+fn is_all_delivered(posters: &[Poster], receivers: &[Receiver]) -> bool {
+    posters.iter().all(|poster| poster.under_way.is_none())
+        && receivers.iter().all(|receiver| receiver.received == receiver.accepted)
+}
+
+fn missing(posters: &[Poster], receivers: &[Receiver]) -> Failure {
+    let unanswered = posters.iter().filter(|poster| poster.under_way.is_some()).count();
+    if unanswered > 0 {
+        return Failure::Stuck("answers to posts", unanswered as u64);
+    }
+    let sum = |of: fn(&Receiver) -> u64| receivers.iter().map(of).sum();
+    Failure::Count {
+        what: "posted messages that were delivered",
+        got: sum(|receiver| receiver.received),
+        expected: sum(|receiver| receiver.accepted),
+    }
+}
+
+impl Poster {
+    fn connect(
+        server: SocketAddr,
+        index: usize,
+        first_token: usize,
+        crowd: &mut Crowd,
+    ) -> Result<Self, Failure> {
+        let mut stream = client::start_connect(server, crowd.sources.next())?;
+        let registry: &Registry = crowd.poll.registry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut stream, Token(first_token + index), interest)?;
+        Ok(Self { stream, partial: Vec::new(), sequence: 0, under_way: None })
+    }
+
+    fn post(&mut self, to: usize, now_ns: u64, request: &[u8]) -> Result<(), Failure> {
+        // One post is under way at a time, and far smaller than a socket's buffer.
+        self.stream.write_all(request)?;
+        self.sequence += 1;
+        self.under_way = Some((to, now_ns));
+        Ok(())
+    }
+
+    /// Whether the answer to the post under way is there, whole. Only a 200 is one.
+    fn read_answer(&mut self, scratch: &mut [u8]) -> Result<bool, Failure> {
+        let kept = self.partial.len();
+        scratch[..kept].copy_from_slice(&self.partial);
+        let filled = match self.stream.read(&mut scratch[kept..]) {
+            Ok(0) => return Err(ClientError::Ended.into()),
+            Ok(count) => kept + count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let answer = &scratch[..filled];
+        self.partial.clear();
+        let refused = || {
+            let first_line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+            Failure::PostRefused(String::from_utf8_lossy(first_line).into_owned())
+        };
+        if let Some(end) = http::head_end(answer) {
+            let head = &answer[..end];
+            match (http::status(head), http::body_length(head)) {
+                (Some([b'2', b'0', b'0']), BodyLength::Bytes(body)) if filled == end + body => {
+                    return Ok(true);
+                }
+                (Some([b'2', b'0', b'0']), BodyLength::Bytes(body)) if filled < end + body => {}
+                _ => return Err(refused()),
+            }
+        }
+        self.partial.extend_from_slice(answer);
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_takes_its_own_messages_once_and_in_each_posters_order() {
+        let mut receiver =
+            Receiver { request_head: Vec::new(), accepted: 0, received: 0, expected: vec![0; 2] };
+        let tag = Tag { owner: 5, slot: 1, sequence: 3, sent_ns: 0 };
+        assert!(receiver.takes(5, tag));
+        assert!(!receiver.takes(5, tag), "doubled");
+        assert!(!receiver.takes(5, Tag { sequence: 2, ..tag }), "out of order");
+        assert!(!receiver.takes(6, Tag { sequence: 4, ..tag }), "another client's");
+        assert!(!receiver.takes(5, Tag { slot: 2, ..tag }), "a poster that is not there");
+        assert!(receiver.takes(5, Tag { slot: 0, sequence: 0, ..tag }), "another poster's first");
+        assert_eq!(receiver.received, 2);
+    }
+}

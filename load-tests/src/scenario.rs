@@ -1,0 +1,202 @@
+//! What can be run, with the sizes that the targets were set for, and what comes of it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    backend::Backend, closed_loop::ClosedLoop, failure::Failure, handshake::Handshakes,
+    histogram::Histogram, idle::Idle, meter::Measured, options::Sizes, post::Posts,
+    server_process::ServerProcess,
+};
+
+/// A kind of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scenario {
+    Idle,
+    Handshake,
+    Echo,
+    Pipelined,
+    Post,
+    Route,
+}
+
+impl Scenario {
+    /// In the order `all` runs them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Idle, Self::Handshake, Self::Echo, Self::Pipelined, Self::Post, Self::Route];
+
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Handshake => "handshake",
+            Self::Echo => "echo",
+            Self::Pipelined => "pipelined",
+            Self::Post => "post",
+            Self::Route => "route",
+        }
+    }
+
+    /// The counts of connections it runs with unless told otherwise, one after another.
+    pub(crate) fn default_connections(self) -> &'static [usize] {
+        match self {
+            Self::Idle => &[5_000],
+            Self::Handshake => &[64],
+            Self::Echo => &[100, 1_000],
+            Self::Pipelined | Self::Route => &[100],
+            Self::Post => &[64, 1_000],
+        }
+    }
+}
+
+/// One scenario with one count of connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Job {
+    pub(crate) scenario: Scenario,
+    pub(crate) connections: usize,
+    pub(crate) sizes: Sizes,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Quantity {
+    PerSecond,
+    P50Us,
+    P99Us,
+    DeliveryP50Us,
+    DeliveryP99Us,
+    ServerCpuUs,
+    ServerBusyPercent,
+    BytesPerConnection,
+    BytesPerUsedConnection,
+    ScrapeMs,
+}
+
+/// Figures of one run against one server.
+pub(crate) type Figures = Vec<(Quantity, f64)>;
+
+impl Job {
+    /// For people, the report's headings: `echo, 100 connections, 64 B`.
+    pub(crate) fn title(&self) -> String {
+        let Sizes { payload_bytes, depth, posters, .. } = self.sizes;
+        let (name, connections) = (self.scenario.name(), self.connections);
+        match self.scenario {
+            Scenario::Idle => format!("{name}, {connections} connections"),
+            Scenario::Handshake => format!("{name}, {connections} at once"),
+            Scenario::Pipelined => {
+                format!("{name}, {connections} connections, {depth} in flight, {payload_bytes} B")
+            }
+            Scenario::Post => {
+                format!("{name}, {posters} posters, {connections} connections, {payload_bytes} B")
+            }
+            Scenario::Echo | Scenario::Route => {
+                format!("{name}, {connections} connections, {payload_bytes} B")
+            }
+        }
+    }
+
+    /// Descriptors that one end of it needs, at most.
+    pub(crate) fn descriptors(&self) -> usize {
+        // The first clients of `idle`, a connection to the backend for each message under
+        // way of `route`, and what any process has open.
+        let more = match self.scenario {
+            Scenario::Route => self.connections,
+            _ => self.sizes.posters,
+        };
+        self.connections + more + 500
+    }
+
+    /// Runs it against a fresh `server`.
+    pub(crate) fn run(
+        &self,
+        server: &ServerProcess,
+        backend: &Backend,
+    ) -> Result<Figures, Failure> {
+        let Sizes { payload_bytes, depth, posters, length } = self.sizes;
+        let connections = self.connections;
+        let closed_loop = |action, depth| {
+            ClosedLoop { action, connections, depth, payload_bytes, length }.run(server)
+        };
+        match self.scenario {
+            Scenario::Idle => {
+                let memory = Idle { connections, payload_bytes }.run(server)?;
+                let mut figures = vec![
+                    (Quantity::BytesPerConnection, memory.untouched),
+                    (Quantity::BytesPerUsedConnection, memory.after_a_message),
+                ];
+                let scrape = memory.scrape.map(|took| (Quantity::ScrapeMs, micros(took) / 1e3));
+                figures.extend(scrape);
+                Ok(figures)
+            }
+            Scenario::Handshake => {
+                figures(&Handshakes { at_once: connections, length }.run(server)?)
+            }
+            Scenario::Echo => figures(&closed_loop("echo", 1)?.measured),
+            Scenario::Pipelined => figures(&closed_loop("echo", depth)?.measured),
+            Scenario::Route => {
+                let requests_before = backend.replies();
+                let looped = closed_loop("route", 1)?;
+                let requests = backend.replies() - requests_before;
+                if requests != looped.replies {
+                    let what = "requests that the backend got";
+                    return Err(Failure::Count { what, got: requests, expected: looped.replies });
+                }
+                figures(&looped.measured)
+            }
+            Scenario::Post => {
+                let posted = Posts { posters, connections, payload_bytes, length }.run(server)?;
+                let mut figures = figures(&posted.measured)?;
+                let of = |quantile| quantile_us(&posted.delivery, quantile);
+                figures.push((Quantity::DeliveryP50Us, of(0.5)));
+                figures.push((Quantity::DeliveryP99Us, of(0.99)));
+                Ok(figures)
+            }
+        }
+    }
+}
+
+fn figures(measured: &Measured) -> Result<Figures, Failure> {
+    if measured.units == 0 {
+        return Err(Failure::Stuck("units of work in the measured part", 1));
+    }
+    let units = measured.units as f64;
+    let (wall_us, cpu_us) = (micros(measured.wall), micros(measured.cpu));
+    Ok(vec![
+        (Quantity::ServerCpuUs, cpu_us / units),
+        (Quantity::PerSecond, units / wall_us * 1e6),
+        (Quantity::P50Us, quantile_us(&measured.latency, 0.5)),
+        (Quantity::P99Us, quantile_us(&measured.latency, 0.99)),
+        (Quantity::ServerBusyPercent, cpu_us / wall_us * 100.0),
+    ])
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+fn quantile_us(histogram: &Histogram, quantile: f64) -> f64 {
+    histogram.quantile(quantile).unwrap_or(0) as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_follow_from_units_wall_and_cpu_time() {
+        let mut latency = Histogram::default();
+        (0..1_000).for_each(|_| latency.record(50_000));
+        let (wall, cpu) = (Duration::from_secs(2), Duration::from_millis(1_500));
+        let measured = Measured { units: 1_000, wall, cpu, latency };
+        let figures = figures(&measured).expect("units were counted");
+        let of = |wanted| figures.iter().find(|(quantity, _)| *quantity == wanted).map(|f| f.1);
+        assert_eq!(of(Quantity::ServerCpuUs), Some(1_500.0));
+        assert_eq!(of(Quantity::PerSecond), Some(500.0));
+        assert_eq!(of(Quantity::ServerBusyPercent), Some(75.0));
+        let p99 = of(Quantity::P99Us).expect("a latency");
+        assert!((50.0..51.0).contains(&p99), "{p99}");
+    }
+}
