@@ -1,11 +1,6 @@
 //! A node from its start to its end: signals, reload, drain.
 
-use std::{
-    io,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io, path::Path, process::ExitCode, sync::Arc};
 
 use tidegate_edge::{Gateway, StartError};
 use tidegate_model::{Configuration, Drain};

@@ -35,6 +35,7 @@ protocol = "websocket"
 route_selection_expression = "$request.body.action"
 
 [apis.load.stages.s]
+throttle = "none"
 
 # Two-way on a mock integration: the message itself is the reply.
 [apis.load.integrations.mirror]

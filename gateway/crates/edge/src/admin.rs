@@ -15,10 +15,9 @@ pub(crate) fn answer(node: &Node, head: &Head<'_, '_>) -> Response {
             Ok(()) => Response::text(200, "ready\n"),
             Err(reason) => Response::text(503, format!("not ready: {reason}\n")),
         },
-        (_, "/metrics" | "/health/live" | "/health/ready") => Response {
-            extra: "Allow: GET, HEAD\r\n",
-            ..Response::text(405, "only GET and HEAD\n")
-        },
+        (_, "/metrics" | "/health/live" | "/health/ready") => {
+            Response { extra: "Allow: GET, HEAD\r\n", ..Response::text(405, "only GET and HEAD\n") }
+        }
         _ => Response::text(404, "here are /metrics, /health/live and /health/ready\n"),
     };
     if head.method == "HEAD" {

@@ -106,14 +106,17 @@ impl Gateway {
         let tls = Arc::new(ArcSwapOption::new(server_config));
         let node = Node::new(configuration, metrics)?;
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let bind = |key: &'static str, address: SocketAddr, count: usize| {
-            let sockets = listener::bind(address, count)
-                .map_err(|source| StartError::Listen { key, address, source })?;
-            let bound = sockets[0]
-                .local_addr()
-                .map_err(|source| StartError::Listen { key, address, source })?;
-            Ok::<_, StartError>((sockets, bound))
-        };
+        let bind =
+            |key: &'static str, address: SocketAddr, count: usize| {
+                let sockets = listener::bind(address, count)
+                    .map_err(|source| StartError::Listen { key, address, source })?;
+                let bound = sockets[0].local_addr().map_err(|source| StartError::Listen {
+                    key,
+                    address,
+                    source,
+                })?;
+                Ok::<_, StartError>((sockets, bound))
+            };
         let (sockets, address) = bind("listen.address", listen.address, cores)?;
         let (mut admin_sockets, admin_address) = bind("admin.address", configuration.admin, 1)?;
         let (life, alive) = watch::channel(Life::Accepting);

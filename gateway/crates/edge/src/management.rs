@@ -8,9 +8,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
-use connection_store::{
-    CloseRequest, ConnectionId, DeliveryError, Message, MessageKind, Scope,
-};
+use connection_store::{CloseRequest, ConnectionId, DeliveryError, Message, MessageKind, Scope};
 use percent_encoding::percent_decode_str;
 use tidegate_flow::{
     context::iso_8601,
@@ -128,9 +126,8 @@ fn read(
     let api = snapshot.api(head.header("host").unwrap_or("")).ok_or_else(forbidden)?;
     let index = api.stage(&stage).ok_or_else(forbidden)?;
     let stage = snapshot.stage(index).ok_or_else(forbidden)?;
-    let id: ConnectionId = id
-        .parse()
-        .map_err(|err| Response::error(400, "BadRequestException", &format!("{err}")))?;
+    let id: ConnectionId =
+        id.parse().map_err(|err| Response::error(400, "BadRequestException", &format!("{err}")))?;
     let action = match operation {
         ManagementOperation::Post => {
             let binary = parameter(head.raw_query(), "binary").is_some_and(|value| value == "true");

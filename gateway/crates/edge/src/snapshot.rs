@@ -152,10 +152,9 @@ impl Snapshot {
                 .map(|c| (c.access_key_id.clone(), c.secret_access_key.clone()))
                 .collect(),
         };
-        let new_connections = configuration
-            .limits
-            .new_connections_per_s
-            .map(|rate| SharedTokenBucket::new(Throttle { rate: f64::from(rate.get()), burst: rate.get() }));
+        let new_connections = configuration.limits.new_connections_per_s.map(|rate| {
+            SharedTokenBucket::new(Throttle { rate: f64::from(rate.get()), burst: rate.get() })
+        });
         Ok(Self {
             limits: configuration.limits.clone(),
             management: configuration.management.clone(),
@@ -265,7 +264,10 @@ fn compile_stage(
     let always = [RouteKey::CONNECT, RouteKey::DISCONNECT];
     let stage_metrics = metrics.stage(api.id.as_str(), stage.name.as_str(), keys.chain(always));
     let handles = |key: &str| {
-        stage_metrics.route(key).cloned().expect("handles were made for every route and @connections")
+        stage_metrics
+            .route(key)
+            .cloned()
+            .expect("handles were made for every route and @connections")
     };
     let mut routes = HashMap::new();
     for route in &api.routes {

@@ -46,8 +46,7 @@ pub(crate) fn try_read(socket: &TcpStream, tls: &mut Tls, buffer: &mut [u8]) -> 
         if tls.read_tls(&mut NonBlocking(socket))? == 0 {
             return Ok(0);
         }
-        tls.process_new_packets()
-            .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))?;
+        tls.process_new_packets().map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))?;
         flush_tls(socket, tls)?;
     }
 }
@@ -59,9 +58,8 @@ pub(crate) fn try_read(socket: &TcpStream, tls: &mut Tls, buffer: &mut [u8]) -> 
 /// readiness can arrive between that read and this.
 pub(crate) fn mark_drained(socket: &TcpStream) {
     if cfg!(target_os = "linux") {
-        let _ = socket.try_io(Interest::READABLE, || {
-            io::Result::<()>::Err(io::ErrorKind::WouldBlock.into())
-        });
+        let _ = socket
+            .try_io(Interest::READABLE, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
     }
 }
 

@@ -94,7 +94,9 @@ impl End {
 
     /// The reason that stands in the close frame: at most 123 bytes, cut at a character.
     pub fn frame_reason(&self) -> &str {
-        if self.cause == EndCause::Deleted && self.code == 1000 && matches!(self.reason, Cow::Borrowed(_))
+        if self.cause == EndCause::Deleted
+            && self.code == 1000
+            && matches!(self.reason, Cow::Borrowed(_))
         {
             return "";
         }

@@ -103,9 +103,9 @@ impl SignatureError {
         match self {
             Self::Missing => "MissingAuthenticationTokenException",
             Self::Incomplete(_) => "IncompleteSignatureException",
-            Self::Scope(_) | Self::Expired | Self::NotYetCurrent | Self::Mismatch => {
-                "InvalidSignatureException"
-            }
+            Self::Expired | Self::NotYetCurrent => "InvalidSignatureException",
+            // The class that the SDKs' model of the management API knows.
+            Self::Scope(_) | Self::Mismatch => "ForbiddenException",
         }
     }
 

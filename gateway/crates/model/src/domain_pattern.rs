@@ -80,9 +80,7 @@ impl OriginPattern {
     /// Whether the value of an `Origin` header is admitted.
     pub fn matches(&self, origin: &str) -> bool {
         split_origin(origin).is_some_and(|(scheme, host, port)| {
-            self.scheme.eq_ignore_ascii_case(scheme)
-                && self.port == port
-                && self.host.matches(host)
+            self.scheme.eq_ignore_ascii_case(scheme) && self.port == port && self.host.matches(host)
         })
     }
 }

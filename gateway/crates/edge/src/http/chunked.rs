@@ -80,10 +80,7 @@ mod tests {
     #[test]
     fn a_chunked_body_is_put_together() {
         let wire = b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\nnext";
-        assert_eq!(
-            decode(wire, 100),
-            Chunked::Complete(b"abc0123456789".to_vec(), wire.len() - 4)
-        );
+        assert_eq!(decode(wire, 100), Chunked::Complete(b"abc0123456789".to_vec(), wire.len() - 4));
         for cut in 0..wire.len() - 4 {
             assert_eq!(decode(&wire[..cut], 100), Chunked::Incomplete, "cut at {cut}");
         }

@@ -9,7 +9,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tidegate_flow::opaque_id::OpaqueId;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
@@ -22,7 +21,9 @@ use super::{
     response::Response,
 };
 use crate::{
-    admin, core_state::Core, management,
+    admin,
+    core_state::Core,
+    management,
     transport::{self, Tls},
     websocket::upgrade::{self, Upgrade},
 };
@@ -93,12 +94,9 @@ pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake
             return Box::pin(upgrade::run(core, peer, *upgrade, bytes)).await;
         }
         if expects && matches!(request, Request::Management) {
-            let _ = transport::write_all(
-                &peer.socket,
-                &mut peer.tls,
-                b"HTTP/1.1 100 Continue\r\n\r\n",
-            )
-            .await;
+            let _ =
+                transport::write_all(&peer.socket, &mut peer.tls, b"HTTP/1.1 100 Continue\r\n\r\n")
+                    .await;
         }
         let limit = core.node.snapshot().limits.max_message_bytes;
         let body = match read_body(&mut peer, &mut bytes, head_end, length, limit).await {
@@ -115,7 +113,6 @@ pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake
                 return answer_and_close(&mut peer, &response, left).await;
             }
         };
-        let request_id = OpaqueId::random();
         let response = match request {
             Request::Answer(response) => response,
             Request::Management => {
@@ -130,7 +127,7 @@ pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake
             }
             Request::Upgrade(_) => return,
         };
-        let encoded = response.encode(request_id, keep_alive);
+        let encoded = response.encode(keep_alive);
         if transport::write_all(&peer.socket, &mut peer.tls, &encoded).await.is_err() {
             return;
         }
@@ -259,7 +256,7 @@ fn bad_request(message: &str) -> Response {
 /// Answers, then reads and throws away about `left` bytes, so that the answer is not lost in a
 /// reset.
 async fn answer_and_close(peer: &mut Peer, response: &Response, left: u64) {
-    let encoded = response.encode(OpaqueId::random(), false);
+    let encoded = response.encode(false);
     if transport::write_all(&peer.socket, &mut peer.tls, &encoded).await.is_err() {
         return;
     }

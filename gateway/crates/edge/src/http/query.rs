@@ -25,8 +25,7 @@ mod tests {
     #[test]
     fn a_query_is_decoded_in_order_with_duplicates() {
         let found: Vec<_> = pairs("a=1&b=x%20y+z&a=2&c&=e&%C3%A9=%2B").collect();
-        let expected =
-            [("a", "1"), ("b", "x y z"), ("a", "2"), ("c", ""), ("", "e"), ("é", "+")];
+        let expected = [("a", "1"), ("b", "x y z"), ("a", "2"), ("c", ""), ("", "e"), ("é", "+")];
         assert_eq!(found, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
     }
 }

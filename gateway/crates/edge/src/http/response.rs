@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    io::Write as _,
     time::{Duration, SystemTime},
 };
 
@@ -17,6 +18,8 @@ pub(crate) struct Response {
     /// Complete header lines beyond the usual ones, each ended by CRLF.
     pub(crate) extra: &'static str,
     pub(crate) body: Vec<u8>,
+    /// `x-amzn-RequestId`, where the body names the request too; else a fresh one.
+    pub(crate) request_id: Option<OpaqueId>,
 }
 
 impl Response {
@@ -52,8 +55,8 @@ impl Response {
     }
 
     /// The answer as bytes.
-    pub(crate) fn encode(&self, request_id: OpaqueId, keep_alive: bool) -> Vec<u8> {
-        use std::io::Write as _;
+    pub(crate) fn encode(&self, keep_alive: bool) -> Vec<u8> {
+        let request_id = self.request_id.unwrap_or_else(OpaqueId::random);
         let mut out = Vec::with_capacity(256 + self.body.len());
         // Writing to memory does not fail.
         let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));

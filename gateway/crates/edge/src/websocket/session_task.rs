@@ -462,3 +462,16 @@ fn disconnect_cause(cause: EndCause) -> DisconnectCause {
         EndCause::StageRemoved => DisconnectCause::StageRemoved,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// reliability, line 36: what every idle connection keeps, so that it cannot creep. The
+    /// runtime adds its task header, the socket its readiness record.
+    #[test]
+    fn the_task_and_the_state_of_an_idle_connection_are_small() {
+        assert!(size_of::<SessionTask>() <= 168, "{}", size_of::<SessionTask>());
+        assert!(size_of::<Connection>() <= 400, "{}", size_of::<Connection>());
+    }
+}

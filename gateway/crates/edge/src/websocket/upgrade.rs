@@ -111,6 +111,7 @@ impl Refusal {
         Response {
             error_type: Some(self.error_type),
             extra: self.extra,
+            request_id: Some(request_id),
             ..Response::json(self.status, body)
         }
     }
@@ -296,7 +297,7 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
             run.log(facts, &stage, RouteKey::CONNECT, status, invoked.as_ref(), message);
             // Not reachable any more before the client knows.
             drop(reachable);
-            let encoded = response.encode(run.request_id, false);
+            let encoded = response.encode(false);
             let _ = transport::write_all(&connection.socket, &mut tls, &encoded).await;
             transport::shut(&connection.socket, &mut tls);
         }
@@ -342,6 +343,7 @@ fn decide<'a>(
 ) -> Result<Option<&'a str>, (ConnectOutcome, Response)> {
     let frame = |status: u16, error_type: &'static str, message: &str| Response {
         error_type: Some(error_type),
+        request_id: Some(run.request_id),
         ..Response::json(status, error_frame(message, connection_id, run.request_id))
     };
     match invoked.map(|invoked| &invoked.result) {
@@ -363,6 +365,7 @@ fn decide<'a>(
                 status: answer.status,
                 content_type: text(http::header::CONTENT_TYPE),
                 body: answer.body.to_vec(),
+                request_id: Some(run.request_id),
                 ..Response::default()
             };
             Err((ConnectOutcome::Refused, response))
