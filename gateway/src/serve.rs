@@ -19,6 +19,7 @@ pub(crate) struct Served {
     metrics: Arc<Metrics>,
     drain: Drain,
     runtime: Runtime,
+    signals: Signals,
 }
 
 impl Served {
@@ -29,11 +30,16 @@ impl Served {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        // Before anybody is told that the node is there: an early signal must not end it half-way.
+        let signals = {
+            let _context = runtime.enter();
+            Signals::listen().map_err(StartError::Thread)?
+        };
         let metrics = Metrics::new();
         let gateway = Gateway::start(configuration, metrics.clone())?;
         info!(address = %gateway.admin_address(), "admin listening");
         info!(address = %gateway.address(), tls = gateway.is_tls(), "listening");
-        Ok(Self { gateway, metrics, drain: configuration.drain, runtime })
+        Ok(Self { gateway, metrics, drain: configuration.drain, runtime, signals })
     }
 
     /// Where clients connect.
@@ -43,12 +49,8 @@ impl Served {
 
     /// Serves until a signal ends it. `file` is read again on SIGHUP.
     pub(crate) fn until_signalled(mut self, file: Option<&Path>) -> ExitCode {
-        let mut signals = match self.runtime.block_on(async { Signals::listen() }) {
-            Ok(signals) => signals,
-            Err(err) => return cli::fail(&err),
-        };
         loop {
-            match self.runtime.block_on(signals.next()) {
+            match self.runtime.block_on(self.signals.next()) {
                 Asked::Reload => self.reload(file),
                 Asked::End => break,
             }
@@ -56,7 +58,7 @@ impl Served {
         let drained = self.runtime.block_on(async {
             tokio::select! {
                 report = self.gateway.drain(self.drain) => Some(report),
-                () = signals.end() => None,
+                () = self.signals.end() => None,
             }
         });
         match drained {

@@ -310,11 +310,13 @@ impl Outbox {
         }
     }
 
+    /// Lets go of every message that was not begun.
     fn discard(&mut self) -> u32 {
-        let keep = usize::from(self.first_written > 0);
-        let gone = self.waiting.drain(keep..).filter(|entry| entry.droppable).count();
+        let before = self.waiting.len();
+        let mut begun = self.first_written > 0;
+        self.waiting.retain(|entry| std::mem::take(&mut begun) || !entry.droppable);
         self.waiting_bytes = self.waiting.iter().map(|entry| entry.bytes.len()).sum();
-        u32::try_from(gone).unwrap_or(u32::MAX)
+        u32::try_from(before - self.waiting.len()).unwrap_or(u32::MAX)
     }
 }
 

@@ -223,13 +223,16 @@ fn stage_name(raw_path: &str) -> Option<String> {
 
 /// The request as events and mappings may see it.
 fn upgrade_request(peer: &Peer, head: &Head<'_, '_>, facts: &ConnectionFacts) -> UpgradeRequest {
-    // Hop-by-hop or without a meaning behind us; and what only the gateway may say.
+    // Hop-by-hop, by itself or because `Connection` names it (RFC 9110, 7.6.1); without a meaning
+    // behind us; and what only the gateway may say.
     let hidden = |name: &str| {
         ["connection", "upgrade", "content-length", "transfer-encoding", "keep-alive"]
             .iter()
             .any(|hidden| name.eq_ignore_ascii_case(hidden))
+            || head.lists("connection", name)
             || name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("tidegate-"))
     };
+    // Written anew below.
     let forwarded = ["x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"];
     let mut headers: Vec<(String, String)> = head
         .headers
