@@ -49,11 +49,8 @@ impl Served {
 
     /// Serves until a signal ends it. `file` is read again on SIGHUP.
     pub(crate) fn until_signalled(mut self, file: Option<&Path>) -> ExitCode {
-        loop {
-            match self.runtime.block_on(self.signals.next()) {
-                Asked::Reload => self.reload(file),
-                Asked::End => break,
-            }
+        while let Asked::Reload = self.runtime.block_on(self.signals.next()) {
+            self.reload(file);
         }
         let drained = self.runtime.block_on(async {
             tokio::select! {

@@ -7,7 +7,7 @@ use crate::{
 
 /// Answers one request.
 pub(crate) fn answer(node: &Node, head: &Head<'_, '_>) -> Response {
-    let mut response = match (head.method, head.raw_path()) {
+    match (head.method, head.raw_path()) {
         ("GET" | "HEAD", "/metrics") => Response::text(200, node.metrics.render()),
         // The process answers, so it lives; nothing else is asked.
         ("GET" | "HEAD", "/health/live") => Response::text(200, "live\n"),
@@ -19,9 +19,5 @@ pub(crate) fn answer(node: &Node, head: &Head<'_, '_>) -> Response {
             Response { extra: "Allow: GET, HEAD\r\n", ..Response::text(405, "only GET and HEAD\n") }
         }
         _ => Response::text(404, "here are /metrics, /health/live and /health/ready\n"),
-    };
-    if head.method == "HEAD" {
-        response.body.clear();
     }
-    response
 }

@@ -82,9 +82,11 @@ pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake
         };
         let read = with_head(&bytes[..head_end], |head| {
             let request = classify(&core, port, &peer, &head);
-            (request, head.body_length(), head.keep_alive(), head.lists("expect", "100-continue"))
+            let expects = head.lists("expect", "100-continue");
+            let only_head = head.method == "HEAD";
+            (request, head.body_length(), head.keep_alive(), expects, only_head)
         });
-        let (request, length, keep_alive, expects) = match read {
+        let (request, length, keep_alive, expects, only_head) = match read {
             Ok(read) => read,
             Err(bad) => return refuse_head(&mut peer, bad).await,
         };
@@ -113,7 +115,7 @@ pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake
                 return answer_and_close(&mut peer, &response, left).await;
             }
         };
-        let response = match request {
+        let mut response = match request {
             Request::Answer(response) => response,
             Request::Management => {
                 let call = with_head(&bytes[..head_end], |head| {
@@ -127,6 +129,10 @@ pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake
             }
             Request::Upgrade(_) => return,
         };
+        if only_head {
+            // Its answer has no body, or the next answer would be read as one (RFC 9110, 9.3.2).
+            response.body.clear();
+        }
         let encoded = response.encode(keep_alive);
         if transport::write_all(&peer.socket, &mut peer.tls, &encoded).await.is_err() {
             return;
