@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use tidegate_flow::{
     json::{self, Document},
+    proxy_response,
     route_selection::{self, Candidate},
+    sigv4::{self, SignedRequest, SigningKeys},
 };
-use tidegate_model::{BodyPath, SelectionExpression, UriTemplate};
+use tidegate_model::{
+    AccessLogFormat, AccessLogPiece, BodyPath, Secret, SelectionExpression, UriTemplate,
+};
 
 /// The first line is a selection expression, the rest a message: no panic, and the client never
 /// selects `$connect` or `$disconnect`.
@@ -63,4 +67,48 @@ pub fn uri_template(input: &[u8]) {
     assert!(sent.iter().all(|text| text.bytes().all(|b| b.is_ascii_graphic())));
     assert!(!uri.authority.contains(['@', '/', '?', '#']));
     uri.has_path_parameters();
+}
+
+/// A function's answer: what is taken has a status that HTTP knows.
+pub fn proxy_response(input: &[u8]) {
+    if let Ok(response) = proxy_response::parse(input) {
+        assert!((100..600).contains(&response.status));
+        assert!(std::str::from_utf8(input).is_ok());
+    }
+}
+
+/// A request as text: method, target, headers a line each, an empty line, the body. Nobody knows
+/// the secret, so nothing verifies.
+pub fn signed_request(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
+    let mut lines = head.split('\n');
+    let method = lines.next().unwrap_or_default();
+    let target = lines.next().unwrap_or_default();
+    let (raw_path, raw_query) = target.split_once('?').unwrap_or((target, ""));
+    let headers: Vec<(&str, &[u8])> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name, value.as_bytes()))
+        .collect();
+    let request =
+        SignedRequest { method, raw_path, raw_query, headers: &headers, body: body.as_bytes() };
+    let secret = Secret::new("a secret that no input can have signed with".to_owned());
+    let mut keys = SigningKeys::new();
+    let verdict = sigv4::verify(&request, |_| Some(&secret), &mut keys, 1_440_938_160);
+    assert!(verdict.is_err());
+}
+
+/// An access log's format: its pieces put together again are the format.
+pub fn access_log_format(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(format) = AccessLogFormat::parse(text) else { return };
+    let again: String = format
+        .pieces()
+        .iter()
+        .map(|piece| match piece {
+            AccessLogPiece::Literal(literal) => literal.clone(),
+            AccessLogPiece::Context(name) => format!("$context.{name}"),
+        })
+        .collect();
+    assert_eq!(again, text);
 }

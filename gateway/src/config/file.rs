@@ -153,8 +153,8 @@ pub(super) struct LimitsSection {
     /// Largest message of a client after reassembly, and largest post to a connection, bytes. A
     /// client's larger one closes the connection with 1009. API Gateway's quota is 128 KiB.
     pub(super) max_message_bytes: NonZeroU32,
-    /// Largest frame of a client, payload bytes; a larger one closes with 1009. Messages to
-    /// clients are split into frames of this size. API Gateway's quota is 32 KiB.
+    /// Largest frame of a client, payload bytes; a larger one closes with 1009. API Gateway's
+    /// quota is 32 KiB, which is also what messages to clients are split at, whatever stands here.
     pub(super) max_frame_bytes: NonZeroU32,
     /// Close with 1001 after this many seconds without a data message in either direction; pings
     /// do not count. API Gateway's quota is 10 minutes.

@@ -33,3 +33,18 @@ fn relaxed_json_that_was_kept_still_holds() {
 fn uri_templates_that_were_kept_still_hold() {
     replay("uri_template", targets::uri_template);
 }
+
+#[test]
+fn proxy_responses_that_were_kept_still_hold() {
+    replay("proxy_response", targets::proxy_response);
+}
+
+#[test]
+fn signed_requests_that_were_kept_still_hold() {
+    replay("signed_request", targets::signed_request);
+}
+
+#[test]
+fn access_log_formats_that_were_kept_still_hold() {
+    replay("access_log_format", targets::access_log_format);
+}

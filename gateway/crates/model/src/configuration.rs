@@ -64,7 +64,7 @@ pub struct Credential {
 pub struct Limits {
     /// Largest client message after reassembly, and largest post. A larger one closes with 1009.
     pub max_message_bytes: usize,
-    /// Largest client frame's payload, and the size that outbound messages are split at.
+    /// Largest client frame's payload. A larger one closes with 1009.
     pub max_frame_bytes: usize,
     /// Without a data message in either direction for this long, close with 1001.
     pub idle_timeout: Duration,
