@@ -75,10 +75,13 @@ impl Connection {
 
     /// Sends bytes that hold whole, encoded messages.
     pub(crate) fn send_encoded(&self, frames: &Bytes) -> Result<(), SendError> {
-        self.send_by(|outbox, direct, limit| outbox.send(frames, direct, limit))
+        self.send_by(|outbox, direct, limit| outbox.send(frames, direct, limit))?;
+        self.touch();
+        Ok(())
     }
 
-    /// Sends what one read gave rise to.
+    /// Sends what one read gave rise to. It is no activity of its own: a pong keeps no connection
+    /// from being idle (websocket-api, section 3.6), and a message has counted when it came.
     pub(crate) fn send_gathered(&self, frames: &[u8]) {
         // Refused only where the connection is closing, which its task knows.
         let _ = self.send_by(|outbox, direct, limit| outbox.send_gathered(frames, direct, limit));
@@ -114,9 +117,6 @@ impl Connection {
         if sent.overflowed {
             // Nobody reaches it any more: the poster that comes next reads 410 at once.
             self.node.store().remove(self.id);
-        }
-        if sent.result.is_ok() {
-            self.touch();
         }
         sent.result
     }

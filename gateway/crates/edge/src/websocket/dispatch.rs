@@ -24,7 +24,7 @@ use tidegate_flow::{
 use tidegate_integrations::{Answer, IntegrationError};
 use tidegate_model::{Binary, RouteKey};
 use tidegate_telemetry::ClientErrorKind;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, Span, debug, debug_span, warn};
 
 use super::{
     connection::{CallInFlight, Connection, now_ms},
@@ -196,9 +196,22 @@ pub(crate) fn on_message(
             let call = connection.begin_call();
             let (stage, route) = (stage.clone(), route.clone());
             let (core, connection) = (core.clone(), connection.clone());
-            tokio::spawn(run_message(core, connection, stage, route, incoming, call));
+            let span = run_span(&connection.facts, &route.key);
+            let run = run_message(core, connection, stage, route, incoming, call);
+            tokio::spawn(run.instrument(span));
         }
     }
+}
+
+/// The span of one run of one route; nothing but a comparison unless somebody listens to `debug`.
+pub(crate) fn run_span(facts: &ConnectionFacts, route_key: &str) -> Span {
+    debug_span!(
+        "run",
+        connection_id = %facts.id,
+        api_id = &*facts.api_id,
+        stage = &*facts.stage,
+        route_key
+    )
 }
 
 fn select<'s>(stage: &'s StageEntry, incoming: &Incoming) -> Option<&'s Arc<RouteEntry>> {

@@ -23,8 +23,9 @@ use tidegate_flow::{
     session::{Action, End, EndCause, Input, Session},
     timing_wheel::Key,
 };
-use tidegate_model::Binary;
+use tidegate_model::{Binary, RouteKey};
 use tidegate_telemetry::{ClientErrorKind, DisconnectCause, DroppedCause};
+use tracing::Instrument as _;
 use tungstenite::{
     Error, Message,
     error::CapacityError,
@@ -216,7 +217,8 @@ impl SessionTask {
         }
         self.set_timer();
         let (core, connection) = (self.core.clone(), self.connection.clone());
-        tokio::spawn(dispatch::run_disconnect(core, connection, end));
+        let span = dispatch::run_span(&connection.facts, RouteKey::DISCONNECT);
+        tokio::spawn(dispatch::run_disconnect(core, connection, end).instrument(span));
     }
 
     /// Reads and handles what is there. Ready when there is nothing more to read, ever.

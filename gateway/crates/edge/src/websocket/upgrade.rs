@@ -22,11 +22,11 @@ use tidegate_flow::{
 use tidegate_integrations::Answer;
 use tidegate_model::{PostDuringConnect, RouteKey};
 use tidegate_telemetry::{ClientErrorKind, ConnectOutcome};
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 
 use super::{
     connection::{Connection, now_ms},
-    dispatch::{Invoked, Run},
+    dispatch::{Invoked, Run, run_span},
     session_task::SessionTask,
 };
 use crate::{
@@ -286,7 +286,10 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
     let mut reachable = Reachable { core: &core, id: connection_id, kept: false };
     let facts = &connection.facts;
     let invoked = match &stage.connect {
-        Some(route) => run.invoke(&core, facts, &stage, route).await,
+        Some(route) => {
+            let span = run_span(facts, &route.key);
+            run.invoke(&core, facts, &stage, route).instrument(span).await
+        }
         None => None,
     };
     match decide(invoked.as_ref(), facts.id, &run) {
