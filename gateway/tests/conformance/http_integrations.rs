@@ -79,7 +79,7 @@ async fn a_proxied_connect_forwards_headers_and_query_but_not_the_handshake() {
     let headers = [
         ("Cookie", "a=b"),
         ("X-Room", "r1"),
-        ("Connection", "X-Hop"),
+        ("Connection", "Upgrade, X-Hop"),
         ("X-Hop", "not for you"),
         ("Proxy-Authorization", "not for you"),
     ];

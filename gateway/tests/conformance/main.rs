@@ -10,9 +10,15 @@
 
 mod close_codes;
 mod events;
+mod frames;
 mod http_integrations;
+mod management;
+mod operation;
+mod reliability;
 mod replies;
 mod route_selection;
+mod tls;
+mod upgrade;
 
 use std::path::Path;
 

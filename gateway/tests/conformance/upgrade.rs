@@ -42,16 +42,15 @@ fn assert_refusal(response: &HttpResponse, status: u16, error_type: &str) -> Str
 }
 
 /// A gateway whose `$connect` function answers by the query `?answer=`.
-async fn answering(answer: impl Fn(&str) -> FunctionAnswer + Send + Sync + 'static) -> TestGateway {
+async fn answering(
+    answer: impl Fn(&str) -> FunctionAnswer + Send + Sync + 'static,
+) -> (TestGateway, FunctionBackend) {
     let function = FunctionBackend::start(move |event| {
         let wanted = event["queryStringParameters"]["answer"].as_str().unwrap_or_default();
         answer(wanted)
     })
     .await;
-    let gateway = start(&watched_by(&function)).await;
-    // The function's server lives as long as the test's runtime.
-    std::mem::forget(function);
-    gateway
+    (start(&watched_by(&function)).await, function)
 }
 
 fn asking_for(gateway: &TestGateway, answer: &str) -> String {
@@ -75,7 +74,7 @@ async fn a_connect_route_without_integration_accepts_directly() {
 /// websocket-api, item 34, and the whole range of 3.2.
 #[tokio::test]
 async fn a_function_that_answers_2xx_accepts() {
-    let gateway = answering(|status| {
+    let (gateway, _function) = answering(|status| {
         json!({ "statusCode": status.parse::<u16>().expect("a status") }).into()
     })
     .await;
@@ -87,7 +86,7 @@ async fn a_function_that_answers_2xx_accepts() {
 /// websocket-api, item 35, and 3.2: the body of a proxy integration goes along.
 #[tokio::test]
 async fn a_function_that_answers_another_status_refuses_with_it_and_its_body() {
-    let gateway = answering(|status| {
+    let (gateway, _function) = answering(|status| {
         let status: u16 = status.parse().expect("a status");
         json!({ "statusCode": status, "body": format!("no: {status}") }).into()
     })
@@ -109,9 +108,8 @@ async fn an_http_backend_decides_with_its_status_too() {
         }
     })
     .await;
-    let toml = GatewayToml::new()
-        .http_proxy("backend", &backend.url())
-        .route("$connect", "backend");
+    let toml =
+        GatewayToml::new().http_proxy("backend", &backend.url()).route("$connect", "backend");
     let gateway = start(&toml).await;
     Client::connect(&(gateway.ws_url("prod") + "?enter=yes")).await.ping_pong().await;
     let response = refused(&gateway.ws_url("prod")).await;
@@ -122,7 +120,7 @@ async fn an_http_backend_decides_with_its_status_too() {
 /// websocket-api, items 36 and 37.
 #[tokio::test]
 async fn a_function_that_fails_or_answers_nonsense_refuses_with_502() {
-    let gateway = answering(|answer| match answer {
+    let (gateway, _function) = answering(|answer| match answer {
         "exception" => FunctionAnswer::error(),
         other => FunctionAnswer::raw(match other {
             "text" => "hello",
@@ -198,7 +196,7 @@ async fn nothing_is_answered_or_run_before_connect_has_ended() {
 /// websocket-api, item 40.
 #[tokio::test]
 async fn other_headers_and_the_body_of_connect_stay_behind() {
-    let gateway = answering(|_| {
+    let (gateway, _function) = answering(|_| {
         json!({
             "statusCode": 200,
             "headers": { "Set-Cookie": "a=b", "X-Own": "1", "Content-Type": "text/plain" },
@@ -220,10 +218,9 @@ async fn other_headers_and_the_body_of_connect_stay_behind() {
 /// websocket-api, item 41 and 3.3: any casing of the name.
 #[tokio::test]
 async fn the_subprotocol_that_connect_returns_is_answered() {
-    let gateway = answering(|name| {
-        json!({ "statusCode": 200, "headers": { name: "graphql-ws" } }).into()
-    })
-    .await;
+    let (gateway, _function) =
+        answering(|name| json!({ "statusCode": 200, "headers": { name: "graphql-ws" } }).into())
+            .await;
     for name in ["Sec-WebSocket-Protocol", "sec-websocket-protocol", "SEC-WEBSOCKET-PROTOCOL"] {
         let url = asking_for(&gateway, name);
         let client = Client::connect_with(&url, &[], &["chat", "graphql-ws"]).await;
@@ -235,11 +232,9 @@ async fn the_subprotocol_that_connect_returns_is_answered() {
 /// with a plain header.
 #[tokio::test]
 async fn an_http_backend_sees_the_offer_and_picks_from_it() {
-    let backend =
-        HttpBackend::answering(Answer::ok().header("sec-websocket-protocol", "b")).await;
-    let toml = GatewayToml::new()
-        .http_proxy("backend", &backend.url())
-        .route("$connect", "backend");
+    let backend = HttpBackend::answering(Answer::ok().header("sec-websocket-protocol", "b")).await;
+    let toml =
+        GatewayToml::new().http_proxy("backend", &backend.url()).route("$connect", "backend");
     let gateway = start(&toml).await;
     let client = Client::connect_with(&gateway.ws_url("prod"), &[], &["a", "b"]).await;
     assert_eq!(client.subprotocol(), Some("b"));
@@ -363,9 +358,8 @@ async fn a_url_of_4096_characters_is_taken_and_one_more_is_not() {
         let head = "/prod?x=";
         head.to_owned() + &"y".repeat(length - head.len())
     };
-    let call = async |length| {
-        http_call(&gateway.http_url(), "GET", &target(length), &UPGRADE, b"").await
-    };
+    let call =
+        async |length| http_call(&gateway.http_url(), "GET", &target(length), &UPGRADE, b"").await;
     assert_eq!(call(4096).await.status, 101);
     assert_refusal(&call(4097).await, 414, "RequestUriTooLongException");
 }
@@ -444,11 +438,8 @@ async fn a_foreign_origin_is_answered_403() {
         .route_key("$default", "reply", "false")
         .api("allowed_origins", r#"["https://chat.example.com", "https://*.example.org"]"#);
     let gateway = start(&toml).await;
-    for origin in [
-        "https://chat.example.com",
-        "https://CHAT.example.com",
-        "https://a.example.org",
-    ] {
+    for origin in ["https://chat.example.com", "https://CHAT.example.com", "https://a.example.org"]
+    {
         Client::connect_with(&gateway.ws_url("prod"), &[("Origin", origin)], &[]).await;
     }
     Client::connect(&gateway.ws_url("prod")).await; // no Origin: no browser

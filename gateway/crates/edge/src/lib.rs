@@ -187,7 +187,7 @@ impl Gateway {
         }
         let snapshot = self.node.snapshot();
         for connection in self.node.store().local() {
-            if snapshot.stage(connection.stage).is_none() {
+            if !snapshot.serves(connection.stage) {
                 connection.order_close(End::going_away(EndCause::StageRemoved));
             }
         }

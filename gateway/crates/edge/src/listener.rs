@@ -103,7 +103,9 @@ async fn serve(
     let (socket, tls) = match tls {
         None => (socket, None),
         Some(config) => {
-            match timeout_at(deadline, TlsAcceptor::from(config).accept(socket)).await {
+            // Boxed, for it is larger than all that comes after, and gone by then.
+            let handshake = Box::pin(TlsAcceptor::from(config).accept(socket));
+            match timeout_at(deadline, handshake).await {
                 Ok(Ok(stream)) => {
                     let (socket, state) = stream.into_inner();
                     (socket, Some(Box::new(state)))

@@ -124,7 +124,9 @@ fn read(
         _ => return Err(forbidden()),
     };
     let api = snapshot.api(head.header("host").unwrap_or("")).ok_or_else(forbidden)?;
-    let index = api.stage(&stage).ok_or_else(forbidden)?;
+    let index = api
+        .stage(&stage)
+        .ok_or_else(|| if snapshot.was_removed(api, &stage) { gone() } else { forbidden() })?;
     let stage = snapshot.stage(index).ok_or_else(forbidden)?;
     let id: ConnectionId =
         id.parse().map_err(|err| Response::error(400, "BadRequestException", &format!("{err}")))?;
@@ -194,10 +196,7 @@ async fn carry_out(core: &Core, work: Work) -> Response {
         }
     };
     done.unwrap_or_else(|err| match err {
-        // Without a body, as Amazon's (websocket-api, section 10).
-        DeliveryError::Gone => {
-            Response { error_type: Some("GoneException"), ..Response::empty(410) }
-        }
+        DeliveryError::Gone => gone(),
         DeliveryError::Full => Response::error(
             429,
             "LimitExceededException",
@@ -209,6 +208,11 @@ async fn carry_out(core: &Core, work: Work) -> Response {
             "the node that owns the connection cannot be reached",
         ),
     })
+}
+
+/// Without a body, as Amazon's (websocket-api, section 10).
+fn gone() -> Response {
+    Response { error_type: Some("GoneException"), ..Response::empty(410) }
 }
 
 fn forbidden() -> Response {

@@ -45,7 +45,7 @@ impl Node {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, CompileError> {
         let registry = Registry::default();
-        let snapshot = Snapshot::compile(configuration, &registry, &metrics)?;
+        let snapshot = Snapshot::compile(configuration, None, &registry, &metrics)?;
         Ok(Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry,
@@ -65,7 +65,9 @@ impl Node {
 
     /// Swaps the configuration, or keeps the old one.
     pub(crate) fn reload(&self, configuration: &Configuration) -> Result<(), CompileError> {
-        let snapshot = Snapshot::compile(configuration, &self.registry, &self.metrics)?;
+        let previous = self.snapshot();
+        let snapshot =
+            Snapshot::compile(configuration, Some(&previous), &self.registry, &self.metrics)?;
         self.snapshot.store(Arc::new(snapshot));
         self.registry.reopen_access_logs();
         Ok(())

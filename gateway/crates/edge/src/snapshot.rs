@@ -26,7 +26,8 @@ use tidegate_model::{
 };
 use tidegate_telemetry::{AccessLog, AccessLogError, Metrics, RouteMetrics, StageMetrics};
 
-/// Largest answer of a backend, as API Gateway's payload quota has it. Bytes.
+/// Largest answer of a backend, as API Gateway's payload quota has it, unless clients may send
+/// larger messages. Bytes.
 const MAX_ANSWER_BYTES: usize = 10 * 1024 * 1024;
 
 /// Names a stage of an api for as long as the process lives.
@@ -74,7 +75,11 @@ pub(crate) struct Snapshot {
     secrets: HashMap<String, Secret>,
     pub(crate) new_connections: Option<SharedTokenBucket>,
     apis: Vec<ApiEntry>,
+    /// By [`StageIndex`]. A stage that a reload removed stays here as it was last: its connections
+    /// are being closed, and their `$disconnect` shall still run.
     stages: Vec<Option<Arc<StageEntry>>>,
+    /// Names of such stages. Whoever posts to one shall read that the connection is gone.
+    removed: HashMap<(String, String), StageIndex>,
 }
 
 /// One api.
@@ -116,9 +121,10 @@ pub(crate) struct RouteEntry {
 }
 
 impl Snapshot {
-    /// Compiles a configuration.
+    /// Compiles a configuration that takes the place of `previous`.
     pub(crate) fn compile(
         configuration: &Configuration,
+        previous: Option<&Self>,
         registry: &Registry,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, CompileError> {
@@ -134,7 +140,9 @@ impl Snapshot {
                     stages.resize_with(position + 1, || None);
                 }
                 used_logs.extend(stage.access_log.as_ref().map(|log| log.path.clone()));
-                stages[position] = Some(Arc::new(compile_stage(api, stage, registry, metrics)?));
+                let max_answer_bytes = MAX_ANSWER_BYTES.max(configuration.limits.max_message_bytes);
+                let entry = compile_stage(api, stage, max_answer_bytes, registry, metrics)?;
+                stages[position] = Some(Arc::new(entry));
                 names.insert(stage.name.to_string(), index);
             }
             apis.push(ApiEntry {
@@ -143,6 +151,18 @@ impl Snapshot {
                 stages: names,
                 allowed_origins: api.allowed_origins.clone(),
             });
+        }
+        let mut removed = HashMap::new();
+        for (name, index) in registry.stages.lock().iter() {
+            let position = index.0 as usize;
+            if stages.get(position).is_none_or(Option::is_none) {
+                removed.insert(name.clone(), *index);
+                let last = previous.and_then(|previous| previous.stage(*index)).cloned();
+                if stages.len() <= position {
+                    stages.resize_with(position + 1, || None);
+                }
+                stages[position] = last;
+            }
         }
         registry.access_logs.lock().retain(|path, _| used_logs.contains(path));
         let secrets = match &configuration.management {
@@ -162,6 +182,7 @@ impl Snapshot {
             new_connections,
             apis,
             stages,
+            removed,
         })
     }
 
@@ -186,9 +207,19 @@ impl Snapshot {
         })
     }
 
-    /// The stage that a connection belongs to, unless a reload removed it.
+    /// The stage that a connection belongs to; as it was last, if a reload removed it.
     pub(crate) fn stage(&self, index: StageIndex) -> Option<&Arc<StageEntry>> {
         self.stages.get(index.0 as usize)?.as_ref()
+    }
+
+    /// Whether `stage` of `api` was served before a reload removed it.
+    pub(crate) fn was_removed(&self, api: &ApiEntry, stage: &str) -> bool {
+        !self.removed.is_empty() && self.removed.contains_key(&(api.id.clone(), stage.to_owned()))
+    }
+
+    /// Whether a stage is served, rather than being closed.
+    pub(crate) fn serves(&self, index: StageIndex) -> bool {
+        !self.removed.values().any(|removed| *removed == index)
     }
 
     /// The secret of an access key.
@@ -256,6 +287,7 @@ impl Registry {
 fn compile_stage(
     api: &Api,
     stage: &Stage,
+    max_answer_bytes: usize,
     registry: &Registry,
     metrics: &Arc<Metrics>,
 ) -> Result<StageEntry, CompileError> {
@@ -278,7 +310,7 @@ fn compile_stage(
                     api.id.as_str(),
                     integration,
                     &stage.variables,
-                    MAX_ANSWER_BYTES,
+                    max_answer_bytes,
                 )
                 .map_err(|source| CompileError::Uri {
                     api: api.id.to_string(),

@@ -89,20 +89,6 @@ fn flush_tls(socket: &TcpStream, tls: &mut ServerConnection) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads some bytes, or 0 at the end.
-pub(crate) async fn read(
-    socket: &TcpStream,
-    tls: &mut Tls,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
-    loop {
-        match try_read(socket, tls, buffer) {
-            Err(err) if err.kind() == io::ErrorKind::WouldBlock => socket.readable().await?,
-            done => return done,
-        }
-    }
-}
-
 /// Writes all of `bytes`.
 pub(crate) async fn write_all(
     socket: &TcpStream,

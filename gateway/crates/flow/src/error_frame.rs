@@ -39,6 +39,22 @@ impl ErrorMessage {
     }
 }
 
+impl ErrorMessage {
+    /// The gateway response type that API Gateway's REST apis name such a refusal by, as access
+    /// logs show it (`$context.error.responseType`).
+    pub fn response_type(self) -> &'static str {
+        match self {
+            Self::Forbidden => "ACCESS_DENIED",
+            Self::InternalServerError => "INTEGRATION_FAILURE",
+            Self::EndpointRequestTimedOut => "INTEGRATION_TIMEOUT",
+            Self::TooManyRequests => "THROTTLED",
+            Self::BadRequest => "BAD_REQUEST_PARAMETERS",
+            Self::UpgradeRequired | Self::UriTooLong => "DEFAULT_4XX",
+            Self::ServiceUnavailable => "DEFAULT_5XX",
+        }
+    }
+}
+
 /// The whole text; byte for byte Amazon's, uneven spaces included.
 pub fn error_frame(message: &str, connection_id: OpaqueId, request_id: OpaqueId) -> String {
     // Ids and the messages above hold nothing that JSON escapes.

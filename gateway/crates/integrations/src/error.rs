@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use http::StatusCode;
-use tidegate_flow::proxy_response::MalformedProxyResponse;
+use tidegate_flow::{error_frame::ErrorMessage, proxy_response::MalformedProxyResponse};
 
 /// Whose fault something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,11 +74,11 @@ impl IntegrationError {
         }
     }
 
-    /// `message` of the error frame that answers a message (websocket-api, 4.5).
-    pub fn frame_message(&self) -> &'static str {
+    /// What the client is told (websocket-api, 4.5).
+    pub fn error_message(&self) -> ErrorMessage {
         match self {
-            Self::TimedOut(_) => "Endpoint request timed out",
-            _ => "Internal server error",
+            Self::TimedOut(_) => ErrorMessage::EndpointRequestTimedOut,
+            _ => ErrorMessage::InternalServerError,
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
         ];
         for (error, status, frame) in cases {
             assert_eq!(
-                (error.status().as_u16(), error.frame_message()),
+                (error.status().as_u16(), error.error_message().as_str()),
                 (status, frame),
                 "{error}"
             );

@@ -408,7 +408,7 @@ async fn a_message_that_reached_a_dying_connection_is_not_sent_again_but_a_get_i
             Err(error) => {
                 assert_eq!(method, Method::POST);
                 assert_eq!((error.kind(), error.status().as_u16()), ("lost", 504));
-                assert_eq!(error.frame_message(), "Internal server error");
+                assert_eq!(error.error_message().as_str(), "Internal server error");
             }
         }
         assert_eq!(requests.load(SeqCst), expected);
@@ -524,7 +524,7 @@ async fn a_dripping_backend_is_cut_at_the_timeout() {
         let started = Instant::now();
         let error = call(&integration, &pools, &message("x")).await.unwrap_err();
         assert!(matches!(error, IntegrationError::TimedOut(_)), "{error:?}");
-        assert_eq!(error.frame_message(), "Endpoint request timed out");
+        assert_eq!(error.error_message().as_str(), "Endpoint request timed out");
         assert!(started.elapsed() < Duration::from_secs(2));
         timeout(DEADLINE, tell.recv()).await.expect("the connection is closed");
     }
@@ -749,7 +749,7 @@ async fn a_function_that_fails_or_answers_no_proxy_response_is_a_502() {
         let integration = compiled(function(&backend.uri("/")), DEADLINE);
         let error = call(&integration, &pools, &message("x")).await.unwrap_err();
         assert_eq!((error.kind(), error.status().as_u16()), (kind, 502));
-        assert_eq!(error.frame_message(), "Internal server error");
+        assert_eq!(error.error_message().as_str(), "Internal server error");
         assert_eq!(error.blame(), Owner::ApiOwner);
     }
 }

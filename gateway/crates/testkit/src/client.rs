@@ -42,7 +42,8 @@ impl Client {
         Self::connect_with(url, &[], &[]).await
     }
 
-    /// Opens `url` with headers (`Host` replaces the URL's) and offered subprotocols.
+    /// Opens `url` with headers (`Host` and `Connection` replace its own) and offered
+    /// subprotocols.
     ///
     /// # Panics
     /// As [`Self::connect`]; also when the 101 leaves the offer unanswered, as browsers fail
@@ -68,7 +69,8 @@ impl Client {
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
             let value = HeaderValue::from_str(value).expect("a header value");
-            if name == "host" {
+            // The client library writes one value of these and leaves others out.
+            if name == "host" || name == "connection" {
                 request.headers_mut().insert(name, value);
             } else {
                 request.headers_mut().append(name, value);

@@ -38,6 +38,9 @@ const DISCARDED_BYTES: u64 = 8 * 1024 * 1024;
 /// And for how long.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
+/// What is read at once.
+const READ_BYTES: usize = 4 * 1024;
+
 /// Which of the gateway's ports a connection came in on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
@@ -71,15 +74,29 @@ enum Ended {
 }
 
 /// Serves one connection until it ends or is upgraded.
+///
+/// Until the first head is whole, that is a small future without a buffer to speak of: whoever
+/// connects and says little costs little.
 pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake_ends: Instant) {
     let mut bytes = Vec::new();
-    let mut deadline = handshake_ends;
+    match read_head(&mut peer, &mut bytes, handshake_ends).await {
+        Ok(Ok(head_end)) => {
+            Box::pin(serve_requests(core, port, peer, bytes, head_end)).await;
+        }
+        Ok(Err(bad)) => Box::pin(refuse_head(&mut peer, bad)).await,
+        Err(Ended::Gone) => {}
+    }
+}
+
+/// Answers requests, of which the first one's head is there, until one is an upgrade.
+async fn serve_requests(
+    core: Arc<Core>,
+    port: Port,
+    mut peer: Peer,
+    mut bytes: Vec<u8>,
+    mut head_end: usize,
+) {
     loop {
-        let head_end = match read_head(&mut peer, &mut bytes, deadline).await {
-            Ok(Ok(end)) => end,
-            Ok(Err(bad)) => return refuse_head(&mut peer, bad).await,
-            Err(Ended::Gone) => return,
-        };
         let read = with_head(&bytes[..head_end], |head| {
             let request = classify(&core, port, &peer, &head);
             let expects = head.lists("expect", "100-continue");
@@ -144,7 +161,12 @@ pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake
         if bytes.is_empty() && bytes.capacity() > 4096 {
             bytes = Vec::new();
         }
-        deadline = Instant::now() + BETWEEN_REQUESTS;
+        let deadline = Instant::now() + BETWEEN_REQUESTS;
+        head_end = match read_head(&mut peer, &mut bytes, deadline).await {
+            Ok(Ok(end)) => end,
+            Ok(Err(bad)) => return refuse_head(&mut peer, bad).await,
+            Err(Ended::Gone) => return,
+        };
     }
 }
 
@@ -174,7 +196,7 @@ async fn read_head(
             return Ok(Err(BadHead::TooLarge));
         }
         searched = bytes.len();
-        match timeout_at(deadline, read_some(peer, bytes, 2048)).await {
+        match timeout_at(deadline, read_some(peer, bytes)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0)) | Err(_) => return Err(Ended::Gone),
             Ok(Err(err)) => {
@@ -185,13 +207,22 @@ async fn read_head(
     }
 }
 
-/// Appends up to `most` bytes of what is there.
-async fn read_some(peer: &mut Peer, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-    let filled = bytes.len();
-    bytes.resize(filled + most, 0);
-    let read = transport::read(&peer.socket, &mut peer.tls, &mut bytes[filled..]).await;
-    bytes.truncate(filled + read.as_ref().copied().unwrap_or(0));
-    read
+/// Appends what is there, once something is.
+async fn read_some(peer: &mut Peer, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        // On the stack, and not over an await: waiting needs no buffer.
+        match append_available(peer, bytes) {
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => peer.socket.readable().await?,
+            done => return done,
+        }
+    }
+}
+
+fn append_available(peer: &mut Peer, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = [0; READ_BYTES];
+    let read = transport::try_read(&peer.socket, &mut peer.tls, &mut buffer)?;
+    bytes.extend_from_slice(&buffer[..read]);
+    Ok(read)
 }
 
 /// A request's body: in the buffer as it came, or put together from chunks.
@@ -217,7 +248,7 @@ async fn read_body(
     let deadline = Instant::now() + BETWEEN_REQUESTS;
     loop {
         let there = (bytes.len() - head_end) as u64;
-        let missing = match length {
+        match length {
             BodyLength::Invalid => return Err(BadBody::Malformed),
             BodyLength::Known(length) if length > limit as u64 => {
                 return Err(BadBody::TooLarge(length.saturating_sub(there)));
@@ -226,17 +257,17 @@ async fn read_body(
                 let length = usize::try_from(length).map_err(|_| BadBody::Malformed)?;
                 return Ok(Body { wire_end: head_end + length, decoded: None });
             }
-            BodyLength::Known(length) => usize::try_from(length - there).unwrap_or(usize::MAX),
+            BodyLength::Known(_) => {}
             BodyLength::Chunked => match chunked::decode(&bytes[head_end..], limit) {
                 Chunked::Complete(body, wire) => {
                     return Ok(Body { wire_end: head_end + wire, decoded: Some(body) });
                 }
-                Chunked::Incomplete => 16 * 1024,
+                Chunked::Incomplete => {}
                 Chunked::TooLarge => return Err(BadBody::TooLarge(DISCARDED_BYTES)),
                 Chunked::Malformed => return Err(BadBody::Malformed),
             },
-        };
-        match timeout_at(deadline, read_some(peer, bytes, missing.min(64 * 1024))).await {
+        }
+        match timeout_at(deadline, read_some(peer, bytes)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) | Err(_) => return Err(BadBody::Gone),
         }
@@ -267,14 +298,15 @@ async fn answer_and_close(peer: &mut Peer, response: &Response, left: u64) {
         return;
     }
     transport::shut(&peer.socket, &mut peer.tls);
-    let mut scrap = [0; 4096];
+    let mut scrap = Vec::new();
     let discard = async {
         let mut budget = left.min(DISCARDED_BYTES);
         while budget > 0 {
-            match transport::read(&peer.socket, &mut peer.tls, &mut scrap).await {
+            match read_some(peer, &mut scrap).await {
                 Ok(read @ 1..) => budget = budget.saturating_sub(read as u64),
                 Ok(0) | Err(_) => return,
             }
+            scrap.clear();
         }
     };
     let _ = timeout(DISCARD_TIME, discard).await;

@@ -104,7 +104,7 @@ impl Run {
         route_key: &str,
         status: u16,
         invoked: Option<&Invoked>,
-        error: Option<&str>,
+        error: Option<ErrorMessage>,
     ) {
         let Some((log, format)) = &stage.access_log else { return };
         let (integration_status, integration_error) = match invoked.map(|i| &i.result) {
@@ -119,8 +119,8 @@ impl Run {
             integration_latency_ms: invoked
                 .map(|i| u64::try_from(i.took.as_millis()).unwrap_or(u64::MAX)),
             integration_error: integration_error.as_deref(),
-            error_message: error,
-            error_response_type: None,
+            error_message: error.map(ErrorMessage::as_str),
+            error_response_type: error.map(ErrorMessage::response_type),
         };
         let mut line = String::new();
         access_log::render(format, &self.event(facts, stage, route_key), &outcome, &mut line);
@@ -243,7 +243,7 @@ fn answer_error(
     let run = Run::new(occurrence(incoming));
     let text = error_frame(message.as_str(), connection.facts.id, run.request_id);
     append_message(out, MessageKind::Text, text.as_bytes());
-    run.log(&connection.facts, stage, "-", status, None, Some(message.as_str()));
+    run.log(&connection.facts, stage, "-", status, None, Some(message));
 }
 
 async fn run_message(
@@ -262,8 +262,9 @@ async fn run_message(
         Some(Ok(answer)) if route.reply => reply(&connection, &stage, &route, &run, answer),
         Some(Ok(_)) => (200, None),
         Some(Err(err)) => {
-            send_error(&connection, &run, err.frame_message());
-            (err.status().as_u16(), Some(err.frame_message()))
+            let message = err.error_message();
+            send_error(&connection, &run, message);
+            (err.status().as_u16(), Some(message))
         }
     };
     run.log(&connection.facts, &stage, &route.key, status, invoked.as_ref(), error);
@@ -277,14 +278,14 @@ fn reply(
     route: &RouteEntry,
     run: &Run,
     answer: &Answer,
-) -> (u16, Option<&'static str>) {
+) -> (u16, Option<ErrorMessage>) {
     let kind = if answer.binary && stage.binary == Binary::Pass {
         MessageKind::Binary
     } else if std::str::from_utf8(&answer.body).is_ok() {
         MessageKind::Text
     } else {
         // A text frame must be UTF-8, or it would break the client.
-        let message = ErrorMessage::InternalServerError.as_str();
+        let message = ErrorMessage::InternalServerError;
         send_error(connection, run, message);
         return (500, Some(message));
     };
@@ -295,8 +296,8 @@ fn reply(
     (200, None)
 }
 
-fn send_error(connection: &Connection, run: &Run, message: &str) {
-    let text = error_frame(message, connection.facts.id, run.request_id);
+fn send_error(connection: &Connection, run: &Run, message: ErrorMessage) {
+    let text = error_frame(message.as_str(), connection.facts.id, run.request_id);
     let _ = connection.send_encoded(&encode_message(MessageKind::Text, text.as_bytes()));
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
     let refuse = |run: &Run, refusal: Refusal| {
         stage.metrics.connect(refusal.outcome);
         stage.metrics.client_error(ClientErrorKind::Upgrade);
-        let error = Some(refusal.message.as_str());
+        let error = Some(refusal.message);
         run.log(&facts, stage, RouteKey::CONNECT, refusal.status, None, error);
         respond(&refusal)
     };
@@ -296,7 +296,7 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
         Err((outcome, response)) => {
             stage.metrics.connect(outcome);
             let message = match invoked.as_ref().map(|invoked| &invoked.result) {
-                Some(Err(err)) => Some(err.frame_message()),
+                Some(Err(err)) => Some(err.error_message()),
                 _ => None,
             };
             let status = response.status;
@@ -378,7 +378,8 @@ fn decide<'a>(
         }
         Some(Err(err)) => {
             let status = err.status().as_u16();
-            let response = frame(status, "InternalServerErrorException", err.frame_message());
+            let message = err.error_message().as_str();
+            let response = frame(status, "InternalServerErrorException", message);
             Err((ConnectOutcome::IntegrationError, response))
         }
     }

