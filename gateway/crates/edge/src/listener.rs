@@ -68,13 +68,15 @@ pub(crate) async fn accept(
     listener: TcpListener,
     tls: Arc<ArcSwapOption<ServerConfig>>,
 ) {
+    let local_port = listener.local_addr().map_or(0, |local| local.port());
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
                 let limit = core.node.snapshot().limits.handshake_timeout;
                 let deadline = Instant::now() + limit;
                 let tls = tls.load_full();
-                tokio::spawn(serve(core.clone(), port, socket, address, tls, deadline));
+                let accepted = Accepted { socket, address, local_port };
+                tokio::spawn(serve(core.clone(), port, accepted, tls, deadline));
             }
             // The client was gone before it was accepted.
             Err(err) if err.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -89,17 +91,23 @@ pub(crate) async fn accept(
     }
 }
 
+/// A connection as it was accepted.
+struct Accepted {
+    socket: TcpStream,
+    address: SocketAddr,
+    local_port: u16,
+}
+
 async fn serve(
     core: Arc<Core>,
     port: Port,
-    socket: TcpStream,
-    address: SocketAddr,
+    accepted: Accepted,
     tls: Option<Arc<ServerConfig>>,
     deadline: Instant,
 ) {
+    let Accepted { socket, address, local_port } = accepted;
     // A frame is written whole; waiting for more would only delay it.
     let _ = socket.set_nodelay(true);
-    let local_port = socket.local_addr().map_or(0, |local| local.port());
     let (socket, tls) = match tls {
         None => (socket, None),
         Some(config) => {

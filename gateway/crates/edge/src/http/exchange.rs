@@ -222,6 +222,9 @@ fn append_available(peer: &mut Peer, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0; READ_BYTES];
     let read = transport::try_read(&peer.socket, &mut peer.tls, &mut buffer)?;
     bytes.extend_from_slice(&buffer[..read]);
+    if read > 0 && read < buffer.len() && peer.tls.is_none() {
+        transport::mark_drained(&peer.socket);
+    }
     Ok(read)
 }
 

@@ -42,9 +42,16 @@ pub(crate) struct Connection {
     last_active_ms: AtomicU64,
     /// Messages at integrations.
     in_flight: AtomicU32,
-    /// Counts against the node's limits until the connection is gone.
-    _admission: Admission,
-    open: Mutex<Option<OpenConnection>>,
+    place: Mutex<Place>,
+}
+
+/// What a connection counts in until it has ended.
+#[derive(Default)]
+struct Place {
+    /// The node's limits.
+    _admission: Option<Admission>,
+    /// `tidegate_connections`, once it is accepted.
+    open: Option<OpenConnection>,
 }
 
 impl Connection {
@@ -68,8 +75,7 @@ impl Connection {
             node,
             outbox: Mutex::new(Outbox::held()),
             in_flight: AtomicU32::new(0),
-            _admission: admission,
-            open: Mutex::new(None),
+            place: Mutex::new(Place { _admission: Some(admission), open: None }),
         }
     }
 
@@ -131,13 +137,14 @@ impl Connection {
         self.outbox.lock()
     }
 
-    /// Counts it as open until [`Self::mark_ended`].
-    pub(crate) fn mark_open(&self, guard: OpenConnection) {
-        *self.open.lock() = Some(guard);
+    /// Counts it as open until [`Self::leave`].
+    pub(crate) fn mark_open(&self, open: OpenConnection) {
+        self.place.lock().open = Some(open);
     }
 
-    pub(crate) fn mark_ended(&self) {
-        self.open.lock().take();
+    /// Makes its place free: it was refused or has ended, whoever still holds it.
+    pub(crate) fn leave(&self) {
+        *self.place.lock() = Place::default();
     }
 
     pub(crate) fn count_dropped(&self, cause: DroppedCause, count: u32) {

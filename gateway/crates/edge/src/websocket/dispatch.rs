@@ -24,7 +24,7 @@ use tidegate_flow::{
 use tidegate_integrations::{Answer, IntegrationError};
 use tidegate_model::{Binary, RouteKey};
 use tidegate_telemetry::ClientErrorKind;
-use tracing::{Instrument as _, Span, debug, debug_span, warn};
+use tracing::{Instrument as _, Span, debug_span, warn};
 
 use super::{
     connection::{CallInFlight, Connection, now_ms},
@@ -301,19 +301,18 @@ fn send_error(connection: &Connection, run: &Run, message: ErrorMessage) {
     let _ = connection.send_encoded(&encode_message(MessageKind::Text, text.as_bytes()));
 }
 
+/// Whether the end of a connection is to be told to anybody, or to a log.
+pub(crate) fn has_disconnect(core: &Core, connection: &Connection) -> bool {
+    let snapshot = core.node.snapshot();
+    let stage = snapshot.stage(connection.stage);
+    stage.is_some_and(|stage| stage.disconnect.is_some() || stage.access_log.is_some())
+}
+
 /// Runs `$disconnect`; its answer is ignored (websocket-api, section 3.8).
 pub(crate) async fn run_disconnect(core: Arc<Core>, connection: Arc<Connection>, end: End) {
     let _running = core.node.begin_run();
     let stage = core.node.snapshot().stage(connection.stage).cloned();
     let Some(stage) = stage else { return };
-    debug!(
-        connection_id = %connection.facts.id,
-        api_id = &*connection.facts.api_id,
-        stage = &*connection.facts.stage,
-        code = end.code,
-        cause = ?end.cause,
-        "connection ended"
-    );
     let run = Run::new(Occurrence::Disconnect { code: end.code, reason: end.reason });
     let invoked = match &stage.disconnect {
         Some(route) => run.invoke(&core, &connection.facts, &stage, route).await,

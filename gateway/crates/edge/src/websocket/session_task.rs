@@ -25,7 +25,7 @@ use tidegate_flow::{
 };
 use tidegate_model::{Binary, RouteKey};
 use tidegate_telemetry::{ClientErrorKind, DisconnectCause, DroppedCause};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, debug};
 use tungstenite::{
     Error, Message,
     error::CapacityError,
@@ -211,11 +211,20 @@ impl SessionTask {
         self.core.node.store().remove(self.connection.id);
         self.machine = None;
         self.backlog = None;
-        self.connection.mark_ended();
+        self.connection.leave();
+        debug!(
+            connection_id = %self.connection.facts.id,
+            code = end.code,
+            cause = ?end.cause,
+            "connection ended"
+        );
         if let Some(stage) = self.core.node.snapshot().stage(self.connection.stage) {
             stage.metrics.disconnect(disconnect_cause(end.cause));
         }
         self.set_timer();
+        if !dispatch::has_disconnect(&self.core, &self.connection) {
+            return;
+        }
         let (core, connection) = (self.core.clone(), self.connection.clone());
         let span = dispatch::run_span(&connection.facts, RouteKey::DISCONNECT);
         tokio::spawn(dispatch::run_disconnect(core, connection, end).instrument(span));
@@ -445,7 +454,10 @@ impl Drop for SessionTask {
         if dropped > 0 {
             self.connection.count_dropped(DroppedCause::Closed, dropped);
         }
-        transport::shut(&self.connection.socket, &mut self.tls);
+        // Without others who hold it, the socket is closed right away, which says the same.
+        if self.tls.is_some() || Arc::strong_count(&self.connection) > 1 {
+            transport::shut(&self.connection.socket, &mut self.tls);
+        }
     }
 }
 

@@ -180,8 +180,8 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
     if !stage.admits(stage.connect.as_deref(), now_ns) {
         return Err(refuse(&run, Refusal::throttled()));
     }
-    run.occurrence = Occurrence::Connect(upgrade_request(peer, head, &facts));
     if let Some(route) = &stage.connect {
+        run.occurrence = Occurrence::Connect(upgrade_request(peer, head, &facts));
         let event = run.event(&facts, stage, &route.key);
         if missing_required(&route.required, &event).is_some() {
             return Err(refuse(&run, Refusal::bad_request()));
@@ -301,8 +301,9 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
             };
             let status = response.status;
             run.log(facts, &stage, RouteKey::CONNECT, status, invoked.as_ref(), message);
-            // Not reachable any more before the client knows.
+            // Not reachable any more, and its place free, before the client knows.
             drop(reachable);
+            connection.leave();
             let encoded = response.encode(false);
             let _ = transport::write_all(&connection.socket, &mut tls, &encoded).await;
             transport::shut(&connection.socket, &mut tls);
