@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, process::ExitCode, sync::Arc};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tidegate_edge::{Gateway, StartError};
 use tidegate_model::{Configuration, Drain};
 use tidegate_telemetry::Metrics;
@@ -9,7 +10,7 @@ use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{cli, config, config::Loaded};
 
@@ -25,6 +26,7 @@ pub(crate) struct Served {
 impl Served {
     /// Starts a node and says where it listens.
     pub(crate) fn start(configuration: &Configuration) -> Result<Self, StartError> {
+        raise_open_files();
         // Only signals and the drain run here; each core has a thread and a runtime of its own.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -105,6 +107,17 @@ impl Served {
                 info!(file = %file.display(), "configuration reloaded");
             }
         }
+    }
+}
+
+/// Takes as many descriptors as the system allows: each connection needs one, and a shell's usual
+/// soft limit is 1,024.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(open_files) => debug!(open_files, "limit of open files"),
+        Err(err) => warn!(error = %err, "the limit of open files stays as it is"),
     }
 }
 
