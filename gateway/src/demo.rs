@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::Path, process::ExitCode, thread};
 
 use chat_example::{Chat, GatewayAddress, gateway_toml};
+use tidegate_edge::StartError;
 use tracing::error;
 
 use crate::{cli, config, serve::Served};
@@ -38,6 +39,11 @@ pub(crate) fn run(listen: SocketAddr, admin: SocketAddr, page: SocketAddr) -> Ex
     };
     let served = match Served::start(&loaded.configuration) {
         Ok(served) => served,
+        Err(err @ StartError::Listen { .. }) => {
+            let message = cli::with_causes(&err);
+            let hint = "choose another with --listen or --admin";
+            return cli::fail(&io::Error::other(format!("{message}; {hint}")));
+        }
         Err(err) => return cli::fail(&err),
     };
     let public = served.gateway().address();

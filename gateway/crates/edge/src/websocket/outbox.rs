@@ -279,7 +279,8 @@ impl Outbox {
 
     /// Makes room by policy: how many gave way, or why there is none.
     fn make_room(&mut self, bytes: usize, limit: QueueLimit) -> Result<u32, Sent> {
-        if self.waiting_bytes + bytes <= limit.bytes {
+        // One message always has room, or a reply larger than the limit could never be sent.
+        if self.waiting.is_empty() || self.waiting_bytes + bytes <= limit.bytes {
             return Ok(0);
         }
         match limit.policy {
@@ -368,6 +369,16 @@ mod tests {
         assert_eq!((sent.result, sent.dropped, &waiting[..]), (Ok(()), 1, &b"bc"[..]));
         let (sent, waiting) = with(SlowClient::DropNewest);
         assert_eq!((sent.result, &waiting[..]), (Err(SendError::Full), &b"ab"[..]));
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_taken_when_nothing_waits() {
+        for policy in [SlowClient::Close, SlowClient::DropOldest, SlowClient::DropNewest] {
+            let limit = QueueLimit { bytes: 10, policy };
+            let mut outbox = opened();
+            assert_eq!(outbox.send(&frame(b'a', 50), None, limit), Sent::TAKEN, "{policy:?}");
+            assert_ne!(outbox.send(&frame(b'b', 50), None, limit), Sent::TAKEN, "{policy:?}");
+        }
     }
 
     #[test]
