@@ -125,6 +125,20 @@ label_values! {
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// The statuses that the management API answers; the last is for any other.
+const MANAGEMENT_STATUSES: &[(u16, &str)] = &[
+    (200, "200"),
+    (204, "204"),
+    (400, "400"),
+    (403, "403"),
+    (405, "405"),
+    (410, "410"),
+    (413, "413"),
+    (429, "429"),
+    (503, "503"),
+    (0, "other"),
+];
+
 /// All metrics of a node.
 pub struct Metrics {
     registry: Registry,
@@ -136,7 +150,8 @@ pub struct Metrics {
     integration_seconds: HistogramVec,
     integration_errors: IntCounterVec,
     client_errors: IntCounterVec,
-    management: IntCounterVec,
+    /// By operation and status; resolved once, for a post is on the hot path.
+    management: Box<[Box<[IntCounter]>]>,
     send_queue_dropped: IntCounterVec,
     access_log_dropped: IntCounter,
     /// `reload_total` by outcome.
@@ -200,11 +215,11 @@ impl Metrics {
                 "What clients sent that the gateway refused itself.",
                 &with("kind"),
             ),
-            management: counter(
+            management: per_operation(&counter(
                 "management_requests_total",
                 "Calls of the management API.",
                 &["operation", "status"],
-            ),
+            )),
             send_queue_dropped: counter(
                 "send_queue_dropped_total",
                 "Messages that a client's send queue did not keep.",
@@ -229,20 +244,9 @@ impl Metrics {
 
     /// Counts one call of the management API.
     pub fn management_request(&self, operation: ManagementOperation, status: u16) {
-        // The statuses that the API answers, so that a label costs no formatting per call.
-        let status = match status {
-            200 => "200",
-            204 => "204",
-            400 => "400",
-            403 => "403",
-            405 => "405",
-            410 => "410",
-            413 => "413",
-            429 => "429",
-            503 => "503",
-            _ => "other",
-        };
-        self.management.with_label_values(&[operation.as_str(), status]).inc();
+        let known = MANAGEMENT_STATUSES.iter().position(|(known, _)| *known == status);
+        let index = known.unwrap_or(MANAGEMENT_STATUSES.len() - 1);
+        self.management[operation as usize][index].inc();
     }
 
     /// Counts a reload.
@@ -301,6 +305,15 @@ impl Metrics {
             labels: [api.to_owned(), stage.to_owned(), key.to_owned()],
         })
     }
+}
+
+fn per_operation(vec: &IntCounterVec) -> Box<[Box<[IntCounter]>]> {
+    let statuses = |operation: &ManagementOperation| {
+        let counter =
+            |(_, label): &(u16, &str)| vec.with_label_values(&[operation.as_str(), label]);
+        MANAGEMENT_STATUSES.iter().map(counter).collect()
+    };
+    ManagementOperation::ALL.iter().map(statuses).collect()
 }
 
 fn per_value<T: Copy>(all: &[T], make: impl Fn(T) -> IntCounter) -> Box<[IntCounter]> {
