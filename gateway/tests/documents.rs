@@ -1,0 +1,80 @@
+//! What the README and `docs/` promise, tried: its files exist, its configuration is taken, its
+//! commands are there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("gateway/ is in the root").to_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|err| panic!("{}: {err}", path.display()))
+}
+
+/// The blocks of a language, without their fences.
+fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let fence = format!("```{language}\n");
+    let blocks = text.split(fence.as_str()).skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_readmes_gateway_toml_is_taken_as_it_stands() {
+    let readme = read(&root().join("README.md"));
+    let blocks = blocks(&readme, "toml");
+    let [text] = blocks[..] else { panic!("the README has one configuration: {blocks:?}") };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, text).expect("write");
+    let checked = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("check").arg(&file).output();
+    let checked = checked.expect("run tidegate check");
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}");
+    assert_eq!(said, "", "no warnings either");
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let mut pages = vec![root().join("README.md")];
+    for folder in ["docs", "docs/adr", "examples/chat", "load-tests", "fuzz"] {
+        let entries = fs::read_dir(root().join(folder)).expect("a folder of the project");
+        pages.extend(
+            entries
+                .flatten()
+                .map(|e| e.path())
+                .filter(|p| p.extension().is_some_and(|extension| extension == "md")),
+        );
+    }
+    for page in pages {
+        let text = read(&page);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or("");
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            let target = page.parent().expect("a page is in a folder").join(path);
+            assert!(target.exists(), "{} links to {link}", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_the_documents_exist() {
+    let help = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("--help").output().expect("run");
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    for page in ["README.md", "docs/operating.md", "docs/backends.md", "examples/chat/README.md"] {
+        let text = read(&root().join(page));
+        for command in text
+            .split("`tidegate ")
+            .skip(1)
+            .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').next())
+        {
+            let known = command.is_empty() || help.contains(&format!("  {command} "));
+            assert!(known, "{page} names `tidegate {command}`");
+        }
+    }
+}
