@@ -19,7 +19,8 @@ use tracing::{debug, error};
 
 use crate::{
     core_state::Core,
-    http::exchange::{self, Peer, Port},
+    http::exchange::{self, Port},
+    transport::Peer,
 };
 
 /// Connections that may wait to be accepted.

@@ -4,7 +4,10 @@
 //! write to a plain socket directly. The functions come in two forms: `try_*` for the session,
 //! which polls, and `async` ones for the time before it.
 
-use std::io::{self, Read as _, Write as _};
+use std::{
+    io::{self, Read as _, Write as _},
+    net::SocketAddr,
+};
 
 use bytes::Buf as _;
 use rustls::ServerConnection;
@@ -14,6 +17,15 @@ use crate::websocket::Outbox;
 
 /// The TLS state of one connection; `None` where the listener speaks plain TCP.
 pub(crate) type Tls = Option<Box<ServerConnection>>;
+
+/// A peer and its connection.
+pub(crate) struct Peer {
+    pub(crate) socket: TcpStream,
+    pub(crate) tls: Tls,
+    pub(crate) address: SocketAddr,
+    /// The port that it connected to.
+    pub(crate) local_port: u16,
+}
 
 /// Lets rustls read from and write to a socket that does not block.
 struct NonBlocking<'s>(&'s TcpStream);

@@ -7,12 +7,9 @@
 //! Holds always: a request is answered or its connection is closed; what is buffered is at most
 //! one head and one body of the allowed size, plus one read.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::{
@@ -24,7 +21,7 @@ use crate::{
     admin,
     core_state::Core,
     management,
-    transport::{self, Tls},
+    transport::{self, Peer},
     websocket::upgrade::{self, Upgrade},
 };
 
@@ -46,15 +43,6 @@ const READ_BYTES: usize = 4 * 1024;
 pub(crate) enum Port {
     Public,
     Admin,
-}
-
-/// A peer and its connection.
-pub(crate) struct Peer {
-    pub(crate) socket: TcpStream,
-    pub(crate) tls: Tls,
-    pub(crate) address: SocketAddr,
-    /// The port that it connected to.
-    pub(crate) local_port: u16,
 }
 
 /// What a request turns out to be, once its head is read.

@@ -33,14 +33,13 @@ use crate::{
     admission::Admission,
     core_state::Core,
     http::{
-        exchange::Peer,
         head::Head,
         query,
         response::{Response, append_date},
     },
     node::Phase,
     snapshot::StageIndex,
-    transport,
+    transport::{self, Peer},
 };
 
 /// Longest URL, as API Gateway's quota has it.
