@@ -20,8 +20,8 @@ pub(crate) fn append(text: &mut String) {
         let bytes = resident_pages * 4096.0;
         figure("resident_memory_bytes", "gauge", "Resident memory.", bytes);
     }
-    if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-        figure("open_fds", "gauge", "Open file descriptors.", entries.count() as f64);
+    if let Some(open) = open_fds() {
+        figure("open_fds", "gauge", "Open file descriptors.", open as f64);
     }
     if let Some(limit) = max_fds() {
         figure("max_fds", "gauge", "Limit of open file descriptors.", limit);
@@ -38,6 +38,14 @@ fn stat() -> Option<(f64, f64)> {
     Some((number(11)? + number(12)?, number(21)?))
 }
 
+/// Since Linux 6.2 the folder's size is the number, whatever it is; before, it is counted.
+fn open_fds() -> Option<u64> {
+    match fs::metadata("/proc/self/fd").ok()?.len() {
+        0 => Some(fs::read_dir("/proc/self/fd").ok()?.count() as u64),
+        open => Some(open),
+    }
+}
+
 fn max_fds() -> Option<f64> {
     let text = fs::read_to_string("/proc/self/limits").ok()?;
     let line = text.lines().find(|line| line.starts_with("Max open files"))?;
@@ -47,6 +55,17 @@ fn max_fds() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn open_descriptors_are_counted() {
+        let before = open_fds().expect("procfs");
+        let files: Vec<_> =
+            (0..10).map(|_| fs::File::open("/proc/self/stat").expect("open")).collect();
+        let after = open_fds().expect("procfs");
+        // Other tests of this process open files too.
+        assert!((before + 5..before + 40).contains(&after), "{before} then {after}");
+        drop(files);
+    }
 
     #[test]
     fn the_process_reports_cpu_memory_and_descriptors() {
