@@ -23,7 +23,7 @@ use crate::{
     LocalConnection, Message, NodeId, Receipt, Reply, Scope,
 };
 
-/// Below this many places [`MemoryStore::shrink`] leaves the map alone.
+/// Below this many places `shrink` leaves the map alone.
 const PLACES_WORTH_KEEPING: usize = 4096;
 
 /// All connections of a cluster of one node, sharded. The default store (`kind = "memory"`), and
@@ -52,16 +52,6 @@ impl<C: LocalConnection> MemoryStore<C> {
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
-    }
-
-    /// Gives back the memory of a peak: shrinks the map once three quarters of it stand empty, and
-    /// otherwise does nothing. For a caller that has a slow clock (once a minute): shrinking moves
-    /// every entry, one shard at a time, while that shard is locked.
-    pub fn shrink(&self) {
-        let places = self.connections.capacity();
-        if places > PLACES_WORTH_KEEPING && places / 4 >= self.connections.len() {
-            self.connections.shrink_to_fit();
-        }
     }
 
     /// An id that no open connection has. Chance makes a second id equal to an earlier one once in
@@ -150,6 +140,15 @@ impl<C: LocalConnection> ConnectionStore<C> for MemoryStore<C> {
             connection.close(&request);
             Ok(())
         }))
+    }
+
+    /// Shrinks the map once three quarters of it stand empty: every entry moves, one shard at a
+    /// time, while that shard is locked.
+    fn shrink(&self) {
+        let places = self.connections.capacity();
+        if places > PLACES_WORTH_KEEPING && places / 4 >= self.connections.len() {
+            self.connections.shrink_to_fit();
+        }
     }
 
     fn local(&self) -> Vec<Arc<C>> {

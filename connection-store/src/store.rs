@@ -213,6 +213,9 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
         request: CloseRequest,
     ) -> Reply<Result<(), DeliveryError>>;
 
+    /// Gives back the memory of a peak that is over. Called about once a minute.
+    fn shrink(&self) {}
+
     /// This node's own connections at this moment, in no order. One that is inserted or removed
     /// meanwhile may be among them or not.
     fn local(&self) -> Vec<Arc<C>>;

@@ -126,7 +126,7 @@ impl Gateway {
             let core = Core::new(node.clone(), backend_tls.clone());
             let ports = CoreListeners {
                 public: socket,
-                // Scrapes and probes are few; one core answers them.
+                // Scrapes, probes and upkeep are few; one core sees to them.
                 admin: admin_sockets.pop(),
                 tls: tls.clone(),
             };
@@ -227,6 +227,7 @@ fn run_core(core: Arc<Core>, listeners: CoreListeners, mut alive: watch::Receive
     runtime.block_on(async move {
         tokio::spawn(core.clone().turn_wheel());
         if let Some(admin) = listeners.admin {
+            tokio::spawn(core.node.clone().shrink_now_and_then());
             let plain = Arc::new(ArcSwapOption::empty());
             match TcpListener::from_std(admin) {
                 Ok(listener) => {

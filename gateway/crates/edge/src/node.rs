@@ -5,13 +5,14 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Guard};
 use connection_store::{ConnectionStore, Lease, MemoryStore};
 use tidegate_model::Configuration;
 use tidegate_telemetry::Metrics;
+use tokio::time::MissedTickBehavior;
 
 use crate::{
     admission::Clients,
@@ -75,6 +76,16 @@ impl Node {
 
     pub(crate) fn store(&self) -> &dyn ConnectionStore<Connection> {
         &*self.store
+    }
+
+    /// Gives back the memory of peaks, for as long as the runtime lives.
+    pub(crate) async fn shrink_now_and_then(self: Arc<Self>) {
+        let mut minutes = tokio::time::interval(Duration::from_secs(60));
+        minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            minutes.tick().await;
+            self.store.shrink();
+        }
     }
 
     /// Whether this node should get new connections: it is not draining and may deliver.
