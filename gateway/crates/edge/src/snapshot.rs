@@ -17,7 +17,7 @@ use std::{
 
 use connection_store::Scope;
 use parking_lot::Mutex;
-use tidegate_flow::token_bucket::SharedTokenBucket;
+use tidegate_flow::token_bucket::TokenBucket;
 use tidegate_integrations::CompiledIntegration;
 use tidegate_model::{
     AccessLogFormat, Api, Binary, Configuration, DomainPattern, InvalidUri, Limits, Management,
@@ -73,7 +73,7 @@ pub(crate) struct Snapshot {
     pub(crate) limits: Limits,
     pub(crate) management: Management,
     secrets: HashMap<String, Secret>,
-    pub(crate) new_connections: Option<SharedTokenBucket>,
+    pub(crate) new_connections: Option<TokenBucket>,
     apis: Vec<ApiEntry>,
     /// By [`StageIndex`]. A stage that a reload removed stays here as it was last: its connections
     /// are being closed, and their `$disconnect` shall still run.
@@ -100,7 +100,7 @@ pub(crate) struct StageEntry {
     pub(crate) disconnect: Option<Arc<RouteEntry>>,
     pub(crate) binary: Binary,
     pub(crate) post_during_connect: PostDuringConnect,
-    pub(crate) throttle: Option<SharedTokenBucket>,
+    pub(crate) throttle: Option<TokenBucket>,
     pub(crate) access_log: Option<(AccessLog, AccessLogFormat)>,
     pub(crate) metrics: StageMetrics,
     /// What the management API sends.
@@ -112,7 +112,7 @@ pub(crate) struct RouteEntry {
     pub(crate) key: Box<str>,
     pub(crate) integration: Option<CompiledIntegration>,
     pub(crate) reply: bool,
-    pub(crate) throttle: Option<SharedTokenBucket>,
+    pub(crate) throttle: Option<TokenBucket>,
     pub(crate) required: Vec<RequiredParameter>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// When a failure of this route was last logged, and how many were not; milliseconds.
@@ -173,7 +173,7 @@ impl Snapshot {
                 .collect(),
         };
         let new_connections = configuration.limits.new_connections_per_s.map(|rate| {
-            SharedTokenBucket::new(Throttle { rate: f64::from(rate.get()), burst: rate.get() })
+            TokenBucket::new(Throttle { rate: f64::from(rate.get()), burst: rate.get() })
         });
         Ok(Self {
             limits: configuration.limits.clone(),
@@ -323,7 +323,7 @@ fn compile_stage(
             key: route.key.as_str().into(),
             integration,
             reply: route.reply,
-            throttle: route.throttle.map(SharedTokenBucket::new),
+            throttle: route.throttle.map(TokenBucket::new),
             required: route.request_parameters.clone(),
             metrics: handles(route.key.as_str()),
             last_warning_ms: AtomicU64::new(0),
@@ -360,7 +360,7 @@ fn compile_stage(
         routes,
         binary: api.binary,
         post_during_connect: api.post_during_connect,
-        throttle: stage.throttle.map(SharedTokenBucket::new),
+        throttle: stage.throttle.map(TokenBucket::new),
         access_log,
         posts: handles("@connections"),
         metrics: stage_metrics,

@@ -16,36 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_model::Throttle;
 
-/// A bucket with one owner.
-#[derive(Debug, Clone)]
-pub struct TokenBucket {
-    pace: Pace,
-    state: u64,
-}
-
-/// A bucket that several cores take from.
+/// A bucket, shared by all cores.
 #[derive(Debug)]
-pub struct SharedTokenBucket {
+pub struct TokenBucket {
     pace: Pace,
     state: AtomicU64,
 }
 
 impl TokenBucket {
-    /// A full bucket.
-    pub fn new(throttle: Throttle) -> Self {
-        Self { pace: Pace::new(throttle), state: 0 }
-    }
-
-    /// Takes a token if there is one. `now_ns` counts from any fixed moment, at most 292 years ago.
-    #[must_use]
-    pub fn take(&mut self, now_ns: u64) -> bool {
-        let next = self.pace.after_one(self.state, now_ns);
-        self.state = next.unwrap_or(self.state);
-        next.is_some()
-    }
-}
-
-impl SharedTokenBucket {
     /// A full bucket.
     pub fn new(throttle: Throttle) -> Self {
         Self { pace: Pace::new(throttle), state: AtomicU64::new(0) }
@@ -116,10 +94,29 @@ mod tests {
 
     use super::*;
 
+    /// The same rules with one owner and no atomics: what the shared bucket is compared with.
+    #[derive(Debug, Clone)]
+    struct Alone {
+        pace: Pace,
+        state: u64,
+    }
+
+    impl Alone {
+        fn new(throttle: Throttle) -> Self {
+            Self { pace: Pace::new(throttle), state: 0 }
+        }
+
+        fn take(&mut self, now_ns: u64) -> bool {
+            let next = self.pace.after_one(self.state, now_ns);
+            self.state = next.unwrap_or(self.state);
+            next.is_some()
+        }
+    }
+
     const SECOND_NS: u64 = 1_000_000_000;
 
-    fn bucket(rate: f64, burst: u32) -> TokenBucket {
-        TokenBucket::new(Throttle { rate, burst })
+    fn bucket(rate: f64, burst: u32) -> Alone {
+        Alone::new(Throttle { rate, burst })
     }
 
     #[test]
@@ -200,7 +197,7 @@ mod tests {
             steps_ns in prop::collection::vec(prop_oneof![Just(0), 0..SECOND_NS, 0..50_000u64], 1..300),
         ) {
             let throttle = Throttle { rate, burst };
-            let mut bucket = TokenBucket::new(throttle);
+            let mut bucket = Alone::new(throttle);
             let mut now_ns = SECOND_NS;
             let mut passes_ns = Vec::new();
             for step_ns in steps_ns {
@@ -233,7 +230,7 @@ mod tests {
             times_ns in prop::collection::vec(0..SECOND_NS, 1..100),
         ) {
             let throttle = Throttle { rate, burst };
-            let (mut plain, shared) = (TokenBucket::new(throttle), SharedTokenBucket::new(throttle));
+            let (mut plain, shared) = (Alone::new(throttle), TokenBucket::new(throttle));
             for now_ns in times_ns {
                 prop_assert_eq!(plain.take(now_ns), shared.take(now_ns));
             }
@@ -244,7 +241,7 @@ mod tests {
     #[test]
     fn threads_together_get_no_more_than_burst_and_rate_and_no_less() {
         let throttle = Throttle { rate: 1e6, burst: 50 };
-        let shared = SharedTokenBucket::new(throttle);
+        let shared = TokenBucket::new(throttle);
         let passed: usize = thread::scope(|scope| {
             let count = |skew_ns: u64| {
                 let shared = &shared;
