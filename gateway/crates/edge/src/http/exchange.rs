@@ -55,11 +55,8 @@ enum Request {
     Upgrade(Box<Upgrade>),
 }
 
-/// Why the loop ends without an answer.
-enum Ended {
-    /// The peer closed, failed or was too slow.
-    Gone,
-}
+/// The peer closed, failed or was too slow: there is nobody to answer.
+struct Gone;
 
 /// Serves one connection until it ends or is upgraded.
 ///
@@ -72,7 +69,7 @@ pub(crate) async fn serve(core: Arc<Core>, port: Port, mut peer: Peer, handshake
             Box::pin(serve_requests(core, port, peer, bytes, head_end)).await;
         }
         Ok(Err(bad)) => Box::pin(refuse_head(&mut peer, bad)).await,
-        Err(Ended::Gone) => {}
+        Err(Gone) => {}
     }
 }
 
@@ -153,7 +150,7 @@ async fn serve_requests(
         head_end = match read_head(&mut peer, &mut bytes, deadline).await {
             Ok(Ok(end)) => end,
             Ok(Err(bad)) => return refuse_head(&mut peer, bad).await,
-            Err(Ended::Gone) => return,
+            Err(Gone) => return,
         };
     }
 }
@@ -174,7 +171,7 @@ async fn read_head(
     peer: &mut Peer,
     bytes: &mut Vec<u8>,
     deadline: Instant,
-) -> Result<Result<usize, BadHead>, Ended> {
+) -> Result<Result<usize, BadHead>, Gone> {
     let mut searched = 0;
     loop {
         if let Some(end) = end_of_head(bytes, searched) {
@@ -186,10 +183,10 @@ async fn read_head(
         searched = bytes.len();
         match timeout_at(deadline, read_some(peer, bytes)).await {
             Ok(Ok(1..)) => {}
-            Ok(Ok(0)) | Err(_) => return Err(Ended::Gone),
+            Ok(Ok(0)) | Err(_) => return Err(Gone),
             Ok(Err(err)) => {
                 debug!(peer = %peer.address, error = %err, "read failed");
-                return Err(Ended::Gone);
+                return Err(Gone);
             }
         }
     }

@@ -135,7 +135,53 @@ impl<'b> Head<'b, '_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Bytes that look like a head often enough to get past its first line.
+    fn any_head() -> impl Strategy<Value = Vec<u8>> {
+        let line = prop_oneof![
+            "[A-Za-z-]{1,12}: [ -~]{0,20}",
+            Just("Connection: Upgrade".to_owned()),
+            Just("Content-Length: 5".to_owned()),
+            Just("Transfer-Encoding: chunked".to_owned()),
+            "[ -~]{0,20}",
+        ];
+        let lines = prop::collection::vec(line, 0..6);
+        let head = (prop_oneof![Just("GET /a?b=c HTTP/1.1".to_owned()), "[ -~]{0,30}"], lines)
+            .prop_map(|(first, lines)| {
+                format!("{first}\r\n{}\r\n\r\n", lines.join("\r\n")).into_bytes()
+            });
+        prop_oneof![head, prop::collection::vec(any::<u8>(), 0..200)]
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_heads_never_panic(bytes in any_head()) {
+            let _ = with_head(&bytes, |head| {
+                let _ = (head.raw_path(), head.raw_query(), head.header("host"));
+                let _ = (head.body_length(), head.keep_alive(), head.is_upgrade());
+            });
+        }
+
+        /// Searching only what is new finds the same end, however the bytes came.
+        #[test]
+        fn the_end_of_a_head_does_not_depend_on_the_reads(
+            bytes in any_head(),
+            chunk in 1usize..50,
+        ) {
+            let whole = end_of_head(&bytes, 0);
+            let mut found = None;
+            let mut read = 0;
+            while found.is_none() && read < bytes.len() {
+                let searched = read;
+                read = (read + chunk).min(bytes.len());
+                found = end_of_head(&bytes[..read], searched);
+            }
+            prop_assert_eq!(found, whole);
+        }
+    }
 
     fn body_length(headers: &str) -> BodyLength {
         let text = format!("POST /p HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
