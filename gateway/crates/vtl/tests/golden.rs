@@ -25,7 +25,7 @@ fn problem(line: &Json) -> Option<String> {
     let text = |key| line.get(key).and_then(Json::as_str);
     let json = |key| line.get(key).cloned().unwrap_or_default();
     let params = match text("params") {
-        Some("@P") => Json::parse(PARAMS).unwrap(),
+        Some("@P") => Json::parse(PARAMS).expect("it is JSON"),
         _ => json("params"),
     };
     let bindings = Bindings {
