@@ -79,6 +79,8 @@ pub(crate) fn render(
         Ok(()) | Err(Interrupt::Stop | Interrupt::Break(_)) => {}
         Err(Interrupt::Failed(kind)) => return Err((evaluator.place, kind)),
     }
+    // What the output cost does not decide whether the overrides are seen.
+    evaluator.steps = 0;
     let context = evaluator.exported_context();
     Ok(Rendered { output, context })
 }

@@ -312,6 +312,10 @@ impl Reader<'_> {
         let is_whole = whole == "0" || (!whole.is_empty() && !whole.starts_with('0'));
         let is_closed = token.ends_with(|c: char| c.is_ascii_digit()) && !token.contains(".e");
         match Number::from_text(token) {
+            // What is beyond a double would not be JSON when it is written again.
+            Some(Number::Double(double)) if !double.is_finite() => {
+                Err(self.wrong("no number that can be kept"))
+            }
             Some(number) if is_whole && is_closed => {
                 self.at += end;
                 Ok(Json::Number(number))
@@ -395,8 +399,21 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused_with_its_place() {
-        let inputs =
-            ["", "{", "{bad", "{bad}", "[1,]", "01", "1.", "-", "1e", "\"a", "[1] x", "\"\\u12\""];
+        let inputs = [
+            "",
+            "{",
+            "{bad",
+            "{bad}",
+            "[1,]",
+            "01",
+            "1.",
+            "-",
+            "1e",
+            "\"a",
+            "[1] x",
+            "1e999",
+            "\"\\u12\"",
+        ];
         for text in inputs {
             assert!(Json::parse(text).is_err(), "{text}");
         }

@@ -206,9 +206,7 @@ impl<'a> Parser<'a> {
             return Ok(None);
         }
         match self.lexer.directive_word() {
-            Some((word, end)) if is_directive(&word) => {
-                self.deeper(|this| this.directive(&word, end, pieces))
-            }
+            Some((word, end)) if is_directive(&word) => self.directive(&word, end, pieces),
             Some((_, end)) => {
                 // No directive: it and its arguments are text, references and all.
                 let from = self.lexer.at();

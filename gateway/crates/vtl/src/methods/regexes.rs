@@ -4,7 +4,8 @@
 //! Out: what Java answers; a pattern that needs backtracking (look-around, back references,
 //!      possessive quantifiers) fails the render with its name.
 //!
-//! Holds always: matching takes time linear in the text, and a pattern's size is bounded.
+//! Holds always: one match takes time linear in the text, all of them at worst the square of it; a
+//! pattern's size is bounded.
 
 use std::rc::Rc;
 
