@@ -129,8 +129,9 @@ impl Evaluator<'_> {
             self.spend(1)?;
             self.write(&mut out, &text[from..whole.start()])?;
             for piece in &replacement.pieces {
-                let piece = piece.text(&captures)?;
-                self.write(&mut out, piece)?;
+                for text in piece.text(&captures)? {
+                    self.write(&mut out, text)?;
+                }
             }
             from = whole.end();
         }
@@ -197,26 +198,22 @@ impl Replacement {
 }
 
 impl Piece {
-    fn text<'t>(&'t self, captures: &'t Captures<'_>) -> Result<&'t str, Interrupt> {
+    /// What it stands for, in two parts: a group's text and the digits that name no group.
+    fn text<'t>(&'t self, captures: &'t Captures<'_>) -> Result<[&'t str; 2], Interrupt> {
         match self {
-            Self::Text(text) => Ok(text),
-            Self::Named(name) => Ok(captures.name(name).map_or("", |found| found.as_str())),
+            Self::Text(text) => Ok([text, ""]),
+            Self::Named(name) => Ok([captures.name(name).map_or("", |found| found.as_str()), ""]),
             Self::Group(digits) => {
-                // Java takes a further digit only while that still names a group.
-                let is_group =
-                    |text: &str| text.parse().is_ok_and(|group: usize| group < captures.len());
-                let taken = (1..=digits.len())
-                    .take_while(|end| is_group(&digits[..*end]))
-                    .last()
-                    .ok_or_else(|| {
-                    Interrupt::method(format!("the pattern has no group {digits}"))
-                })?;
-                if taken < digits.len() {
-                    // The digits after the group's are plain text, which is rare enough to refuse.
-                    return Err(Interrupt::method(format!("the pattern has no group {digits}")));
-                }
-                let group = digits.parse().ok().and_then(|group| captures.get(group));
-                Ok(group.map_or("", |found| found.as_str()))
+                // A further digit counts only while that still names a group.
+                let group = |end: &usize| {
+                    let group = digits[..*end].parse::<usize>().ok()?;
+                    (group < captures.len()).then_some((group, *end))
+                };
+                let (group, end) =
+                    (1..=digits.len()).map_while(|end| group(&end)).last().ok_or_else(|| {
+                        Interrupt::method(format!("the pattern has no group {digits}"))
+                    })?;
+                Ok([captures.get(group).map_or("", |found| found.as_str()), &digits[end..]])
             }
         }
     }

@@ -100,8 +100,8 @@ impl Evaluator<'_> {
                 let Some(from) = integer(from) else { return Ok(None) };
                 let what = self.sought(what)?;
                 let start = byte_offset(text, usize::try_from(from).unwrap_or(0));
-                let found = start.and_then(|start| Some(start + text[start..].find(&*what)?));
-                place(text, found)
+                let start = start.unwrap_or(text.len());
+                place(text, text[start..].find(&*what).map(|found| start + found))
             }
             ("lastIndexOf", [what, from]) => {
                 let Some(from) = integer(from) else { return Ok(None) };
