@@ -7,3 +7,4 @@
 //! kept inputs through the very same code, without a fuzzer.
 
 pub mod flow;
+pub mod vtl;

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_model::Configuration;
 use tidegate_telemetry::{LogFormat, start_logging};
 
-use crate::{config, demo, serve};
+use crate::{config, demo, render, serve};
 
 /// A file that cannot be served (sysexits.h, EX_USAGE).
 const BAD_FILE: u8 = 64;
@@ -65,6 +65,8 @@ enum Command {
     },
     /// Prints the JSON Schema of gateway.toml, for editors.
     Schema,
+    /// Renders a mapping template offline and prints exactly its output.
+    Render(render::Files),
 }
 
 impl Cli {
@@ -93,6 +95,13 @@ impl Cli {
                 let schema = config::json_schema();
                 print(&format!("{schema:#}\n"))
             }
+            Command::Render(files) => match render::render(&files) {
+                Ok(output) => print(&output),
+                Err(err) => {
+                    say(&err.to_string());
+                    ExitCode::from(err.exit_code())
+                }
+            },
         }
     }
 }
