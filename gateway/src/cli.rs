@@ -1,7 +1,6 @@
 //! The commands (tidegate, section 1).
 
 use std::{
-    fmt,
     io::{self, Write as _},
     net::SocketAddr,
     path::PathBuf,
@@ -12,13 +11,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_model::Configuration;
 use tidegate_telemetry::{LogFormat, start_logging};
 
-use crate::{config, demo, render, serve};
-
-/// A file that cannot be served (sysexits.h, EX_USAGE).
-const BAD_FILE: u8 = 64;
-
-/// Anything else that went wrong.
-const FAILED: u8 = 1;
+use crate::{
+    config, demo,
+    exit::{fail, refuse, say},
+    render, serve,
+};
 
 /// A self-hosted real-time gateway, WebSocket first, that takes the place of Amazon API Gateway.
 #[derive(Debug, Parser)]
@@ -133,34 +130,4 @@ fn print(text: &str) -> ExitCode {
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(err) => fail(&err),
     }
-}
-
-/// A file that cannot be served: its problems, a line each.
-pub(crate) fn refuse(problems: &dyn fmt::Display) -> ExitCode {
-    say(&problems.to_string());
-    ExitCode::from(BAD_FILE)
-}
-
-/// Something went wrong: it and its causes, in one line.
-pub(crate) fn fail(err: &dyn std::error::Error) -> ExitCode {
-    say(&format!("tidegate: {}", with_causes(err)));
-    ExitCode::from(FAILED)
-}
-
-/// An error with what caused it.
-pub(crate) fn with_causes(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
-/// Tells the person at the terminal, whatever the log's format and level.
-#[expect(clippy::print_stderr, reason = "this is the program's own voice, not a log event")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }

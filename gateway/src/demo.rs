@@ -6,7 +6,7 @@ use chat_example::{Chat, GatewayAddress, gateway_toml};
 use tidegate_edge::StartError;
 use tracing::error;
 
-use crate::{cli, config, serve::Served};
+use crate::{config, exit, serve::Served};
 
 /// The stage of `examples/chat/gateway.toml`.
 const STAGE: &str = "demo";
@@ -15,7 +15,7 @@ const STAGE: &str = "demo";
 pub(crate) fn run(listen: SocketAddr, admin: SocketAddr, page: SocketAddr) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(err) => return cli::fail(&err),
+        Err(err) => return exit::fail(&err),
     };
     let bound = {
         let _context = runtime.enter();
@@ -24,7 +24,7 @@ pub(crate) fn run(listen: SocketAddr, admin: SocketAddr, page: SocketAddr) -> Ex
     let chat = match bound {
         Ok(chat) => chat,
         Err(err) => {
-            return cli::fail(&io::Error::new(
+            return exit::fail(&io::Error::new(
                 err.kind(),
                 format!("listen on {page} for the page: {err}; choose another with --page"),
             ));
@@ -35,16 +35,16 @@ pub(crate) fn run(listen: SocketAddr, admin: SocketAddr, page: SocketAddr) -> Ex
     let text = gateway_toml(listen, admin, address);
     let loaded = match config::parse(&text, Path::new(""), "examples/chat/gateway.toml") {
         Ok(loaded) => loaded,
-        Err(problems) => return cli::refuse(&problems),
+        Err(problems) => return exit::refuse(&problems),
     };
     let served = match Served::start(&loaded.configuration) {
         Ok(served) => served,
         Err(err @ StartError::Listen { .. }) => {
-            let message = cli::with_causes(&err);
+            let message = exit::with_causes(&err);
             let hint = "choose another with --listen or --admin";
-            return cli::fail(&io::Error::other(format!("{message}; {hint}")));
+            return exit::fail(&io::Error::other(format!("{message}; {hint}")));
         }
-        Err(err) => return cli::fail(&err),
+        Err(err) => return exit::fail(&err),
     };
     let public = served.gateway().address();
     let gateway = GatewayAddress {
@@ -57,7 +57,7 @@ pub(crate) fn run(listen: SocketAddr, admin: SocketAddr, page: SocketAddr) -> Ex
         }
     });
     if let Err(err) = backend {
-        return cli::fail(&err);
+        return exit::fail(&err);
     }
     announce(address, public);
     served.until_signalled(None)

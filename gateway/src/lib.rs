@@ -6,5 +6,6 @@
 pub mod cli;
 pub mod config;
 mod demo;
+mod exit;
 mod render;
 mod serve;

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use crate::{cli, config, config::Loaded};
+use crate::{config, config::Loaded, exit};
 
 /// A started node and what it is told by.
 pub(crate) struct Served {
@@ -92,7 +92,7 @@ impl Served {
         match self.gateway.reload(&loaded.configuration) {
             Err(err) => {
                 self.metrics.reloaded(false);
-                let problem = cli::with_causes(&err);
+                let problem = exit::with_causes(&err);
                 error!(problem, "configuration refused, the old one stays");
             }
             Ok(needs_restart) => {
@@ -128,8 +128,8 @@ pub(crate) fn run_file(file: &Path, loaded: &Loaded) -> ExitCode {
     }
     match Served::start(&loaded.configuration) {
         Ok(served) => served.until_signalled(Some(file)),
-        Err(StartError::Tls(err)) => cli::refuse(&format!("{}: {err}", file.display())),
-        Err(err) => cli::fail(&err),
+        Err(StartError::Tls(err)) => exit::refuse(&format!("{}: {err}", file.display())),
+        Err(err) => exit::fail(&err),
     }
 }
 
