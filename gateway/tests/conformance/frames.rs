@@ -407,6 +407,30 @@ async fn no_more_than_max_in_flight_messages_are_at_integrations_and_none_is_los
     assert!(backend.most_in_flight() <= 4, "{}", backend.most_in_flight());
 }
 
+/// A connection has stopped reading at its two messages in flight when a reload allows a hundred.
+/// The end of a call was compared with the new limit, so nobody woke the connection, and what the
+/// client had sent stayed unread.
+#[tokio::test]
+async fn a_reload_that_raises_max_in_flight_leaves_no_connection_waiting() {
+    let (backend, gate) = gated().await;
+    let toml = GatewayToml::new().http_proxy("b", &backend.url()).two_way("$default", "b");
+    let gateway = start(&toml.clone().limit("max_in_flight", "2")).await;
+    let mut client = Client::connect(&gateway.ws_url("prod")).await;
+    for number in 0..10 {
+        client.send_text(&number.to_string()).await;
+    }
+    backend.wait_for_requests(2).await;
+    gateway.reload(&toml.limit("max_in_flight", "100").build()).await;
+    wait_until(DEADLINE, "the reload", async || {
+        gateway.metric("tidegate_reloads_total", &[("outcome", "accepted")]).await == 1.0
+    })
+    .await;
+    gate.add_permits(10);
+    for _ in 0..10 {
+        client.next_text().await;
+    }
+}
+
 /// tidegate, section 3: reading stops, so the client is held back by TCP, not by our memory.
 #[tokio::test]
 async fn a_client_beyond_max_in_flight_is_held_back_by_tcp() {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     last_active_ms: AtomicU64,
     /// Messages at integrations.
     in_flight: AtomicU32,
+    /// The connection's task has stopped reading until a call ends.
+    waits_for_call: AtomicBool,
     place: Mutex<Place>,
 }
 
@@ -75,6 +77,7 @@ impl Connection {
             node,
             outbox: Mutex::new(Outbox::held()),
             in_flight: AtomicU32::new(0),
+            waits_for_call: AtomicBool::new(false),
             place: Mutex::new(Place { _admission: Some(admission), open: None }),
         }
     }
@@ -167,6 +170,11 @@ impl Connection {
         self.in_flight.load(Ordering::Acquire)
     }
 
+    /// Has the task woken when the next call ends.
+    pub(crate) fn wait_for_call(&self) {
+        self.waits_for_call.store(true, Ordering::Release);
+    }
+
     /// Counts one message as being at an integration until the guard drops, which wakes the
     /// connection's task where it has stopped reading.
     pub(crate) fn begin_call(self: &Arc<Self>) -> CallInFlight {
@@ -181,8 +189,9 @@ pub(crate) struct CallInFlight(Arc<Connection>);
 
 impl Drop for CallInFlight {
     fn drop(&mut self) {
-        let before = self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        if before >= self.0.node.snapshot().limits.max_in_flight.get() {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        // Asked of the task and not of the limit, which a reload may have changed meanwhile.
+        if self.0.waits_for_call.swap(false, Ordering::AcqRel) {
             self.0.outbox.lock().wake();
         }
     }

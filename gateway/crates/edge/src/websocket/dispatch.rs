@@ -159,7 +159,7 @@ pub(crate) fn on_message(
     let node = &core.node;
     let snapshot = node.snapshot();
     let Some(stage) = snapshot.stage(connection.stage) else {
-        // A reload has removed the stage and is closing its connections.
+        // Not so while the connection is open: what a reload removes stays until it has ended.
         return;
     };
     let route = select(stage, &incoming);

@@ -238,7 +238,7 @@ impl SessionTask {
             }
             if self.session.is_open() {
                 if self.at_limit() {
-                    // The end of a call wakes us.
+                    self.connection.wait_for_call();
                     return Poll::Pending;
                 }
                 if let Some(backlog) = self.backlog.take() {
