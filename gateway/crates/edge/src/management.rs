@@ -128,16 +128,17 @@ fn read(
         .stage(&stage)
         .ok_or_else(|| if snapshot.was_removed(api, &stage) { gone() } else { forbidden() })?;
     let stage = snapshot.stage(index).ok_or_else(forbidden)?;
-    let id: ConnectionId =
-        id.parse().map_err(|err| Response::error(400, "BadRequestException", &format!("{err}")))?;
+    let id: ConnectionId = id.parse().map_err(|err| Response::bad_request(&format!("{err}")))?;
     let action = match operation {
         ManagementOperation::Post => {
             let binary = parameter(head.raw_query(), "binary").is_some_and(|value| value == "true");
             if binary && stage.binary == Binary::Close {
-                return Err(bad_request("this api takes no binary messages (binary = \"close\")"));
+                return Err(Response::bad_request(
+                    "this api takes no binary messages (binary = \"close\")",
+                ));
             }
             if !binary && std::str::from_utf8(body).is_err() {
-                return Err(bad_request("a text message must be UTF-8"));
+                return Err(Response::bad_request("a text message must be UTF-8"));
             }
             let kind = if binary { MessageKind::Binary } else { MessageKind::Text };
             Action::Post(Message { kind, payload: Bytes::copy_from_slice(body) })
@@ -160,12 +161,12 @@ fn close_request(raw_query: &str) -> Result<CloseRequest, Response> {
         None => 1000,
         Some(text) => match text.parse() {
             Ok(code @ (1000 | 3000..=4999)) => code,
-            _ => return Err(bad_request("code is 1000 or 3000 to 4999")),
+            _ => return Err(Response::bad_request("code is 1000 or 3000 to 4999")),
         },
     };
     let reason = parameter(raw_query, "reason").unwrap_or_default();
     if reason.len() > 123 {
-        return Err(bad_request("reason has at most 123 bytes of UTF-8"));
+        return Err(Response::bad_request("reason has at most 123 bytes of UTF-8"));
     }
     Ok(CloseRequest { code, reason })
 }
@@ -217,10 +218,6 @@ fn gone() -> Response {
 
 fn forbidden() -> Response {
     Response::error(403, "ForbiddenException", "Forbidden")
-}
-
-fn bad_request(message: &str) -> Response {
-    Response::error(400, "BadRequestException", message)
 }
 
 /// The segments of a path; runs of `/` count as one, as in what the SDKs sign.

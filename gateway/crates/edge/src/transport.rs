@@ -7,11 +7,12 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::SocketAddr,
+    time::Duration,
 };
 
 use bytes::Buf as _;
 use rustls::ServerConnection;
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{io::Interest, net::TcpStream, time::timeout};
 
 use crate::websocket::Outbox;
 
@@ -101,7 +102,10 @@ fn flush_tls(socket: &TcpStream, tls: &mut ServerConnection) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes all of `bytes`.
+/// How long a peer may take nothing of an answer.
+const STALL_TIME: Duration = Duration::from_secs(30);
+
+/// Writes all of `bytes`; `TimedOut` when the peer takes none of them for long.
 pub(crate) async fn write_all(
     socket: &TcpStream,
     tls: &mut Tls,
@@ -116,7 +120,9 @@ pub(crate) async fn write_all(
             Some(tls) => tls.writer().write(bytes).map(|written| bytes.advance(written)),
         };
         match step {
-            Err(err) if err.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                timeout(STALL_TIME, socket.writable()).await.map_err(io::Error::from)??;
+            }
             Err(err) => return Err(err),
             Ok(()) => {}
         }

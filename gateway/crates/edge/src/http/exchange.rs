@@ -107,7 +107,8 @@ async fn serve_requests(
             Ok(body) => body,
             Err(BadBody::Gone) => return,
             Err(BadBody::Malformed) => {
-                return answer_and_close(&mut peer, &bad_request("malformed body"), 0).await;
+                return answer_and_close(&mut peer, &Response::bad_request("malformed body"), 0)
+                    .await;
             }
             Err(BadBody::TooLarge(left)) => {
                 let response = match &request {
@@ -126,7 +127,7 @@ async fn serve_requests(
                 });
                 match call {
                     Ok(call) => management::answer(&core, call).await,
-                    Err(_) => bad_request("malformed request"),
+                    Err(_) => Response::bad_request("malformed request"),
                 }
             }
             Request::Upgrade(_) => return,
@@ -264,7 +265,7 @@ async fn read_body(
 
 async fn refuse_head(peer: &mut Peer, bad: BadHead) {
     let response = match bad {
-        BadHead::Malformed => bad_request("not an HTTP/1.1 request"),
+        BadHead::Malformed => Response::bad_request("not an HTTP/1.1 request"),
         BadHead::TooLarge => Response::error(
             431,
             "RequestHeaderFieldsTooLargeException",
@@ -272,10 +273,6 @@ async fn refuse_head(peer: &mut Peer, bad: BadHead) {
         ),
     };
     answer_and_close(peer, &response, DISCARDED_BYTES.min(256 * 1024)).await;
-}
-
-fn bad_request(message: &str) -> Response {
-    Response::error(400, "BadRequestException", message)
 }
 
 /// Answers, then reads and throws away about `left` bytes, so that the answer is not lost in a

@@ -54,6 +54,11 @@ impl Response {
         Self { error_type: Some(error_type), ..Self::json(status, body) }
     }
 
+    /// 400, in the same form.
+    pub(crate) fn bad_request(message: &str) -> Self {
+        Self::error(400, "BadRequestException", message)
+    }
+
     /// The answer as bytes.
     pub(crate) fn encode(&self, keep_alive: bool) -> Vec<u8> {
         let request_id = self.request_id.unwrap_or_else(OpaqueId::random);
