@@ -18,9 +18,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 
-/// Characters of a refused text that its error keeps: enough to recognize it by, too few for a
-/// caller to fill a log or an answer with.
-const KEPT_CHARACTERS: usize = 64;
+use crate::refused_text::beginning_of;
 
 /// Names one node (one process) of a cluster: 24 bits, drawn at random when the node starts.
 ///
@@ -151,16 +149,8 @@ pub struct InvalidConnectionId {
 }
 
 impl InvalidConnectionId {
-    /// Keeps what can be shown of a text that a stranger chose: its first 64 characters, without
-    /// control characters, which could forge a line of a log.
     fn new(text: &str) -> Self {
-        let mut characters = text.chars();
-        let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-        let mut kept: String = characters.by_ref().take(KEPT_CHARACTERS).map(shown).collect();
-        if characters.next().is_some() {
-            kept.push_str("...");
-        }
-        Self { text: kept }
+        Self { text: beginning_of(text) }
     }
 
     /// The refused text: at most 64 characters and, where it was longer, `...`; control characters
@@ -317,7 +307,7 @@ mod tests {
                 Err(error) => {
                     prop_assert!(!shaped);
                     prop_assert!(error.to_string().starts_with("Invalid connectionId: "));
-                    prop_assert!(error.text().chars().count() <= KEPT_CHARACTERS + 3);
+                    prop_assert!(error.text().chars().count() <= 64 + 3);
                     prop_assert!(!error.text().chars().any(char::is_control));
                 }
             }

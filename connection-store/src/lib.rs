@@ -1,4 +1,4 @@
-//! Which connections are open, on which node, and how a message reaches them.
+//! Which connections are open, on which node, in which groups, and how a message reaches them.
 //!
 //! The crate has its own vocabulary and knows nothing of gateways, frames or HTTP: a connection
 //! is whatever implements [`LocalConnection`], a message is bytes and a kind.
@@ -6,23 +6,38 @@
 //! ```text
 //! post(scope, id, message) ── id names this node ──► hub ──► LocalConnection::send ──► Receipt
 //!                         └── id names another ────► (a store that has a bus) ──────► Receipt
+//! send(scope, audience, message) ──► hub ──► each member: LocalConnection::send ──┬─► SendReport
+//!                               └──► (a bus: every node that has members) ────────┘
 //! ```
 //!
 //! Holds always: an id is handed out once; a receipt means that the owner's send queue took the
-//! message; a connection is found under its own api and stage only.
+//! message; a connection is found under its own api and stage only; who has ended is in no group.
 //!
 //! A crate that brings a store of its own proves it with `suite` (cargo feature `suite`).
 
+mod audience;
+mod group_name;
 mod id;
+mod idempotency_window;
+mod interest;
+mod invocations;
 mod memory;
 mod message;
+mod page;
+mod refused_text;
 mod store;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
+pub use audience::{Audience, ConnectionList, SendReport, TooManyConnections, Unavailable};
+pub use group_name::{GroupName, InvalidGroupName};
 pub use id::{ConnectionId, InvalidConnectionId, NodeId};
-pub use memory::MemoryStore;
+pub use idempotency_window::{IdempotencyWindow, Known, Ticket};
+pub use interest::InterestWatcher;
+pub use invocations::{Begun, Duplicate, Invocation, Invocations};
+pub use memory::{MemoryStore, Pause};
 pub use message::{CloseRequest, Message, MessageKind};
+pub use page::{Cursor, InvalidCursor, InvalidPageLimit, Page, PageLimit};
 pub use store::{
     ConnectionStore, DeliveryError, Description, Lease, LocalConnection, Receipt, Reply, Scope,
     SendError,

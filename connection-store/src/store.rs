@@ -4,7 +4,7 @@
 //! Out: [`Reply`]s: ready at once where the connection is this node's own, later where another
 //! node has to be asked.
 //!
-//! Holds always: what the six guarantees of [`ConnectionStore`] say.
+//! Holds always: what the guarantees of [`ConnectionStore`] say.
 
 use std::{
     future::Future,
@@ -15,7 +15,10 @@ use std::{
     time::Instant,
 };
 
-use crate::{CloseRequest, ConnectionId, Message, NodeId};
+use crate::{
+    Audience, CloseRequest, ConnectionId, Cursor, GroupName, Message, NodeId, Page, PageLimit,
+    SendReport, Unavailable,
+};
 
 /// The api and stage that a connection belongs to; under any other its id is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,6 +52,13 @@ pub trait LocalConnection: Send + Sync + 'static {
 
     /// Where it belongs; never elsewhere.
     fn scope(&self) -> &Scope;
+
+    /// Whose it is, as an authorizer named it: the user under whom [`Audience::User`] finds it.
+    /// Settled before it is inserted, and never another afterwards. `None`, the default, for a
+    /// connection that nobody has authorized.
+    fn principal(&self) -> Option<&str> {
+        None
+    }
 
     /// Puts a message into the send queue. Never blocks. `Ok` means that the queue took it, or
     /// that the socket has it already.
@@ -168,8 +178,27 @@ impl<T: Unpin> Future for Reply<T> {
 /// 4. Another api's or stage's connection is [`DeliveryError::Gone`], exactly as one that never
 ///    was: nothing is learnt of it.
 /// 5. Of any number of racing [`remove`](Self::remove) calls exactly one gets the connection.
-/// 6. No call blocks the thread; what takes time is a [`Reply::Later`]. About a connection of this
-///    very node nothing takes time: the reply is [`Reply::Ready`].
+/// 6. No call blocks the thread; what takes time is a [`Reply::Later`]. To post to, describe or
+///    close a connection of this very node takes no time: the reply is [`Reply::Ready`].
+/// 7. A group has whoever has [joined](Self::join) it and not [left](Self::leave) it, each once
+///    however often it joined. Its members' end ends their membership: a connection that is
+///    removed or closed while it joins is no member afterwards. A group is there while it has
+///    members, and nothing is kept of one that has none.
+/// 8. A [`send`](Self::send) to an audience reaches each connection once that is in it from the
+///    call to the answer, and none twice that leaves and joins meanwhile; the report counts those
+///    whose queue took the message, and never one of `except`. A connection of another stage is in
+///    no audience. The message is encoded at most once on a node, and not where nobody gets it.
+/// 9. Sends keep one sender's order: the messages of a caller that waits for each answer before it
+///    sends the next, to one connection or to any audience, arrive at each receiver in that order.
+///    Whoever does not wait has sent them side by side, and they may arrive so.
+/// 10. Pages of a list show each connection exactly once that is in it from the first page to the
+///     last, whoever comes and goes. One that comes or goes meanwhile is on one page or on none,
+///     and one that leaves a group and joins it again is counted as another.
+///
+/// What is in an audience is what may be posted to: whatever is inserted and not yet removed. A
+/// connection that is inserted while its `$connect` runs may join, is counted and listed, and keeps
+/// what it is sent until it is accepted; when it is refused, all that ends with its removal. One
+/// that is inserted when it is accepted is [`DeliveryError::Gone`] until then.
 pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
     /// This node.
     fn node(&self) -> NodeId;
@@ -212,6 +241,73 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
         id: ConnectionId,
         request: CloseRequest,
     ) -> Reply<Result<(), DeliveryError>>;
+
+    /// Makes a connection a member of a group; one that is a member already stays it.
+    ///
+    /// For a connection of this node that is so on this node when the call returns, whether or not
+    /// the reply is awaited. The reply comes when sends from every node find the member.
+    fn join(
+        &self,
+        scope: &Scope,
+        group: &GroupName,
+        id: ConnectionId,
+    ) -> Reply<Result<(), DeliveryError>>;
+
+    /// Ends a connection's membership; `Ok` also where it is no member. A send that is under way
+    /// may reach it still.
+    ///
+    /// For a connection of this node that is so when the call returns.
+    fn leave(
+        &self,
+        scope: &Scope,
+        group: &GroupName,
+        id: ConnectionId,
+    ) -> Reply<Result<(), DeliveryError>>;
+
+    /// Delivers a message to every connection of an audience but those in `except`.
+    ///
+    /// Pauses after each 128 receivers or so, for which the reply has to be polled: one that is
+    /// dropped before it is ready leaves the rest without the message.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when other nodes may have receivers and cannot be asked; receivers of this
+    /// node may have it.
+    fn send(
+        &self,
+        scope: &Scope,
+        audience: Audience,
+        message: Message,
+        except: Vec<ConnectionId>,
+    ) -> Reply<Result<SendReport, Unavailable>>;
+
+    /// Closes every connection of an audience, as [`close`](Self::close) does. How many there were
+    /// for this call to close. Pauses as [`send`](Self::send) does.
+    fn close_audience(
+        &self,
+        scope: &Scope,
+        audience: Audience,
+        request: CloseRequest,
+    ) -> Reply<Result<u64, Unavailable>>;
+
+    /// How many members a group has, on all nodes.
+    fn count(&self, scope: &Scope, group: &GroupName) -> Reply<Result<u64, Unavailable>>;
+
+    /// A page of a group's members: the first one, or that which a cursor says.
+    fn members(
+        &self,
+        scope: &Scope,
+        group: &GroupName,
+        limit: PageLimit,
+        cursor: Option<Cursor>,
+    ) -> Reply<Result<Page, Unavailable>>;
+
+    /// A page of the stage's connections: the first one, or that which a cursor says.
+    fn list(
+        &self,
+        scope: &Scope,
+        limit: PageLimit,
+        cursor: Option<Cursor>,
+    ) -> Reply<Result<Page, Unavailable>>;
 
     /// Gives back the memory of a peak that is over. Called about once a minute.
     fn shrink(&self) {}

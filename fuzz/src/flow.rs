@@ -1,15 +1,20 @@
 //! Targets for `tidegate-model` and `tidegate-flow`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tidegate_flow::{
+    authorizer_response,
     json::{self, Document},
+    jwt::{self, TokenClaims, TokenHeader},
+    policy::{self, AccessRequest, Decision},
     proxy_response,
     route_selection::{self, Candidate},
     sigv4::{self, SignedRequest, SigningKeys},
 };
 use tidegate_model::{
-    AccessLogFormat, AccessLogPiece, BodyPath, Secret, SelectionExpression, UriTemplate,
+    AccessLogFormat, AccessLogPiece, BodyPath, JwtAlgorithm, JwtAuthorizer, JwtKeys, OnExpiry,
+    Secret, SelectionExpression, TokenSource, UriTemplate, policy::Effect,
 };
 
 /// The first line is a selection expression, the rest a message: no panic, and the client never
@@ -111,4 +116,78 @@ pub fn access_log_format(input: &[u8]) {
         })
         .collect();
     assert_eq!(again, text);
+}
+
+/// The first line is a token, the second a token's header and the rest its payload, not encoded:
+/// what is accepted has a principal, an end in the future and a context within bounds.
+pub fn jwt(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut lines = text.splitn(3, '\n');
+    let token = lines.next().unwrap_or_default();
+    let _ = TokenHeader::parse(token);
+    let _ = TokenClaims::unverified(token);
+
+    let [header, payload] = [lines.next(), lines.next()].map(Option::unwrap_or_default);
+    let [encoded_header, encoded_payload] = [header, payload].map(|p| URL_SAFE_NO_PAD.encode(p));
+    let token = format!("{encoded_header}.{encoded_payload}.c2lnbmF0dXJl");
+    let fits = token.len() <= jwt::MAX_TOKEN_BYTES;
+    assert!(fits || TokenHeader::parse(&token).is_err());
+    let unverified = TokenClaims::unverified(&token);
+    let Ok(claims) = TokenClaims::parse(payload.as_bytes()) else {
+        assert!(unverified.is_err());
+        return;
+    };
+    assert_eq!(unverified.is_ok(), fits);
+    let keys = UriTemplate::parse("https://id.example.com/jwks").expect("it is well formed");
+    let rules = JwtAuthorizer {
+        issuer: "i".to_owned(),
+        audiences: vec!["a".to_owned()],
+        keys: JwtKeys::Jwks(keys.expand(&BTreeMap::new()).expect("it has no variables")),
+        algorithms: vec![JwtAlgorithm::ES256],
+        token_source: vec![TokenSource::Subprotocol],
+        required_scopes: Vec::new(),
+        required_claims: BTreeMap::new(),
+        on_expiry: OnExpiry::Close,
+        leeway: Duration::from_secs(5),
+    };
+    let now_ms = 1_700_000_000_000;
+    let Ok(accepted) = jwt::check(&claims, &rules, now_ms) else { return };
+    assert!(!accepted.principal.is_empty() && accepted.expires_at_ms > now_ms);
+    let bytes = |(name, value): &(String, String)| name.len() + value.len();
+    assert!(accepted.context.iter().map(bytes).sum::<usize>() <= jwt::MAX_CONTEXT_BYTES);
+    let named = |name: &str| accepted.context.iter().any(|(known, _)| known == name);
+    assert!(named("iss") && !named("principalId") && !named("integrationLatency"));
+    // Rules more are never more let in.
+    let stricter = JwtAuthorizer { required_scopes: vec!["s".to_owned()], ..rules.clone() };
+    if let Ok(scoped) = jwt::check(&claims, &stricter, now_ms) {
+        assert_eq!(scoped, accepted);
+    }
+    let late = jwt::check(&claims, &rules, accepted.expires_at_ms);
+    assert_eq!(late, Err(jwt::Refused::Expired));
+}
+
+/// An authorizer's answer: its policy says the same whatever the order of its statements, a statement
+/// that denies by itself denies with the others, and no context value takes the gateway's names.
+pub fn policy(input: &[u8]) {
+    let Ok(mut answer) = authorizer_response::parse(input) else { return };
+    assert!(input.len() <= authorizer_response::MAX_ANSWER_BYTES);
+    let own = ["principalId", "integrationLatency"];
+    assert!(answer.context.iter().all(|(name, _)| !own.contains(&name.as_str())));
+    let request = AccessRequest {
+        action: "execute-api:Invoke",
+        resource: "arn:aws:execute-api:us-east-1:000000000000:chat/prod/$connect",
+        alias: None,
+        source_ip: [192, 0, 2, 1].into(),
+        secure_transport: false,
+        user_agent: Some("fuzz"),
+        referer: None,
+        principal: None,
+        now_s: 1_440_938_160,
+    };
+    let decision = policy::evaluate(&answer.policy, &request);
+    answer.policy.statements.reverse();
+    assert_eq!(policy::evaluate(&answer.policy, &request), decision);
+    answer.policy.statements.retain(|statement| statement.effect == Effect::Deny);
+    let denied = policy::evaluate(&answer.policy, &request) == Decision::Deny;
+    assert_eq!(denied, decision == Decision::Deny);
 }

@@ -7,4 +7,5 @@
 //! kept inputs through the very same code, without a fuzzer.
 
 pub mod flow;
+pub mod model;
 pub mod vtl;

@@ -17,11 +17,8 @@ pub fn vtl(input: &[u8]) {
     };
     let limits = Limits { max_steps: 20_000, max_output_bytes: 10_000, ..Limits::default() };
     let context = r#"{"connectionId":"c","responseOverride":{"header":{}}}"#;
-    let bindings = Bindings {
-        body,
-        context: Json::parse(context).expect("it is JSON"),
-        ..Bindings::default()
-    };
+    let context = Json::parse(context).expect("it is JSON");
+    let bindings = Bindings { body: Some(body), context: &context, ..Bindings::default() };
     let rendered = template.render(&bindings, &limits);
     match &rendered {
         Ok(rendered) => assert!(rendered.output.len() <= limits.max_output_bytes),

@@ -15,11 +15,25 @@
 //! step is not reported again by the next; no message contains a secret.
 
 mod api_file;
+mod authorizer_file;
+mod aws_file;
 mod check;
+mod check_access_key;
 mod check_api;
+mod check_authorizer;
+mod check_aws;
+mod check_integration;
+mod check_models;
+mod check_route;
+mod check_transformation;
+mod check_usage;
+mod document;
 mod file;
+mod fixed_uri;
+mod integration_file;
 mod key_path;
 mod later;
+mod lookup;
 mod problem;
 mod reference;
 mod report;
@@ -28,9 +42,11 @@ mod secret_text;
 mod shape;
 mod suggestion;
 mod summary;
+mod summary_api;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod usage_file;
 
 use std::{fs, path::Path};
 
@@ -81,7 +97,8 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 /// Reads `text`. Relative paths in it start at `folder`; problems name `file_name`.
 ///
 /// Looks at the process's environment and at the files that the text names (secrets, TLS,
-/// the folders of access logs); opens no socket and creates nothing.
+/// templates, schemas, the folders of functions and access logs); opens no socket and creates
+/// nothing.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -105,6 +122,12 @@ fn parse_among(text: &str, file_name: &str, around: &Surroundings<'_>) -> Result
 }
 
 fn read(text: &str, around: &Surroundings<'_>, report: &mut Report<'_>) -> Option<Configuration> {
+    let file = sections(text, report)?;
+    check::configuration(&file, around, report)
+}
+
+/// What fits of `text`.
+fn sections(text: &str, report: &mut Report<'_>) -> Option<GatewayFile> {
     let mut document = DeTable::parse(text)
         .map_err(|error| {
             // Past its end, a file is wrong on its last line rather than on one it does not have.
@@ -113,11 +136,10 @@ fn read(text: &str, around: &Surroundings<'_>, report: &mut Report<'_>) -> Optio
         })
         .ok()?;
     shape::keep_what_fits(schema::schema(), document.get_mut(), report);
-    let file = GatewayFile::deserialize(Deserializer::from(document))
+    GatewayFile::deserialize(Deserializer::from(document))
         .map_err(|error| {
             // The schema is made from these types, so this is a gap between schemars and serde.
             report.syntax(error.span().map_or(0, |span| span.start), error.message());
         })
-        .ok()?;
-    check::configuration(&file, around, report)
+        .ok()
 }

@@ -74,11 +74,11 @@ pub(crate) fn render(files: &Files) -> Result<String, RenderFailure> {
     let text = read(&files.template)?;
     let body = files.body.as_ref().map(read).transpose()?.unwrap_or_default();
     let bindings = Bindings {
-        body: &body,
-        context: object(files.context.as_ref())?,
-        stage_variables: object(files.stage_variables.as_ref())?,
-        params: params(files.params.as_ref())?,
-        variables: object(files.vars.as_ref())?,
+        body: Some(&body),
+        context: &object(files.context.as_ref())?,
+        stage_variables: &object(files.stage_variables.as_ref())?,
+        params: &params(files.params.as_ref())?,
+        variables: &object(files.vars.as_ref())?,
     };
     let template = Template::compile(&text).map_err(|err| RenderFailure::Template {
         file: files.template.clone(),
@@ -119,12 +119,12 @@ fn params(file: Option<&PathBuf>) -> Result<Json, RenderFailure> {
     let wrong = |key: &str, expected| {
         Err(RenderFailure::WrongMember { file: file.clone(), key: key.to_owned(), expected })
     };
-    for (place, values) in places {
-        if !matches!(place.as_str(), "path" | "querystring" | "header") {
+    for (place, values) in places.iter() {
+        if !matches!(&**place, "path" | "querystring" | "header") {
             return wrong(place, "path, querystring or header");
         }
         let Json::Object(values) = values else { return wrong(place, "an object of strings") };
-        for (name, value) in values {
+        for (name, value) in values.iter() {
             if value.as_str().is_none() {
                 return wrong(name, "a string");
             }

@@ -40,6 +40,7 @@ throttle = "none"
 # Two-way on a mock integration: the message itself is the reply.
 [apis.load.integrations.mirror]
 type = "mock"
+status = 200
 
 [apis.load.routes."$default"]
 integration = "mirror"

@@ -10,12 +10,15 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_model::{Binary, PostDuringConnect};
+use tidegate_model::{Binary, PostDuringConnect, Throttle};
 
-use super::file::NoLimit;
+use super::{
+    authorizer_file::AuthorizerSection, document::JsonDocument, file::NoLimit,
+    integration_file::IntegrationSection,
+};
 
 /// One api.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["route_selection_expression", "stages", "routes"]))]
 pub(super) struct ApiSection {
@@ -38,10 +41,21 @@ pub(super) struct ApiSection {
     pub(super) post_during_connect: PostDuringConnectWord,
     /// Compression of messages.
     pub(super) compression: Compression,
+    /// Where the API key of a client is found, for a `$connect` route that requires one:
+    /// `$request.header.x-api-key`, or `$context.authorizer.usageIdentifierKey`, which an
+    /// authorizer of type `"request"` answers.
+    pub(super) api_key_selection_expression: String,
     /// At least one. `<name>` is the first path segment of its URLs: 1 to 128 of
     /// `A-Z a-z 0-9 _ -`.
     #[schemars(extend("x-key" = "<name>"))]
     pub(super) stages: BTreeMap<String, StageSection>,
+    /// JSON Schemas (draft 4) that messages can be checked with. `<name>` is 1 to 128 of
+    /// `A-Z a-z 0-9`.
+    #[schemars(extend("x-key" = "<name>"))]
+    pub(super) models: BTreeMap<String, ModelSection>,
+    /// Who may connect, by names of your own; the `$connect` route names one.
+    #[schemars(extend("x-key" = "<name>"))]
+    pub(super) authorizers: BTreeMap<String, AuthorizerSection>,
     /// The backends, by names of your own.
     #[schemars(extend("x-key" = "<name>"))]
     pub(super) integrations: BTreeMap<String, IntegrationSection>,
@@ -49,6 +63,26 @@ pub(super) struct ApiSection {
     /// selection expression selects: 1 to 128 characters, the first no `$`; case matters.
     #[schemars(extend("x-key" = "<key>"))]
     pub(super) routes: BTreeMap<String, RouteSection>,
+}
+
+impl Default for ApiSection {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::default(),
+            route_selection_expression: None,
+            domains: Vec::new(),
+            allowed_origins: None,
+            binary: BinaryWord::default(),
+            post_during_connect: PostDuringConnectWord::default(),
+            compression: Compression::default(),
+            api_key_selection_expression: "$request.header.x-api-key".to_owned(),
+            stages: BTreeMap::new(),
+            models: BTreeMap::new(),
+            authorizers: BTreeMap::new(),
+            integrations: BTreeMap::new(),
+            routes: BTreeMap::new(),
+        }
+    }
 }
 
 /// What clients speak.
@@ -110,7 +144,7 @@ pub(super) enum Compression {
 }
 
 /// One stage of an api.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StageSection {
     /// What `${stageVariables.NAME}` in a uri and `stageVariables.NAME` in a mapping stand for: at
@@ -119,36 +153,39 @@ pub(super) struct StageSection {
     pub(super) variables: BTreeMap<String, String>,
     /// Connects and messages a second, over all clients of the stage, for routes that have no
     /// throttle of their own. API Gateway's quota is 10,000 a second with a burst of 5,000.
-    pub(super) throttle: StageThrottle,
+    pub(super) throttle: QuotaThrottle,
     /// Where one line per event is written. Absent: nowhere.
     pub(super) access_log: Option<AccessLogSection>,
 }
 
-impl Default for StageSection {
-    fn default() -> Self {
-        Self {
-            variables: BTreeMap::new(),
-            throttle: StageThrottle::Of(ThrottleSection {
-                rate: Some(10_000.0),
-                burst: Some(5_000),
-            }),
-            access_log: None,
-        }
-    }
-}
-
-/// A stage's throttle, or none.
+/// A throttle that is API Gateway's quota until another one is written, or none.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub(super) enum StageThrottle {
+pub(super) enum QuotaThrottle {
     /// A token bucket.
     Of(ThrottleSection),
     /// As many as come.
     Lifted(NoLimit),
 }
 
-/// A token bucket. Over it, a connect is answered 429 and a message gets an error frame; rate 0
-/// and burst 0 let nothing through.
+impl Default for QuotaThrottle {
+    fn default() -> Self {
+        Self::Of(ThrottleSection { rate: Some(10_000.0), burst: Some(5_000) })
+    }
+}
+
+impl QuotaThrottle {
+    /// The outer `None` where a figure has been reported.
+    pub(super) fn checked(&self) -> Option<Option<Throttle>> {
+        match self {
+            Self::Of(section) => section.checked().map(Some),
+            Self::Lifted(NoLimit::None) => Some(None),
+        }
+    }
+}
+
+/// A token bucket. Over it, a connect or a management call is answered 429 and a message gets an
+/// error frame; rate 0 and burst 0 let nothing through.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["rate", "burst"]))]
@@ -158,6 +195,13 @@ pub(super) struct ThrottleSection {
     pub(super) rate: Option<f64>,
     /// The bucket's size, tokens.
     pub(super) burst: Option<u32>,
+}
+
+impl ThrottleSection {
+    /// `None` where a figure has been reported.
+    pub(super) fn checked(&self) -> Option<Throttle> {
+        Some(Throttle { rate: self.rate?, burst: self.burst? })
+    }
 }
 
 /// Where one line per event is written.
@@ -173,68 +217,15 @@ pub(super) struct AccessLogSection {
     pub(super) format: Option<String>,
 }
 
-/// One integration of an api.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+/// A JSON Schema (draft 4). Exactly one of the two keys is given.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["type"]))]
-pub(super) struct IntegrationSection {
-    /// What it talks to.
-    #[serde(rename = "type")]
-    pub(super) kind: Option<IntegrationType>,
-    /// Where the backend is, needed by all but `"mock"`: `http://host[:port]/path`, `https://…`
-    /// or `unix:/path/to.sock:/path`. `${stageVariables.NAME}` is replaced in each stage; `{NAME}`
-    /// in the path is replaced by the mapping to `integration.request.path.NAME`.
-    pub(super) uri: Option<String>,
-    /// The HTTP method of `"http_proxy"` and `"http"`, in capitals. Absent: `POST`, which is also
-    /// the only one of `"aws_proxy"`.
-    pub(super) method: Option<String>,
-    /// The whole call, from taking a backend connection to the answer's last byte, milliseconds.
-    /// API Gateway's quota is 29 seconds.
-    #[schemars(range(min = 50, max = 29_000))]
-    pub(super) timeout_ms: u32,
-    /// What is mapped into the backend's request. Keys: `integration.request.header.NAME`,
-    /// `integration.request.querystring.NAME`, `integration.request.path.NAME`. Values:
-    /// `route.request.header.NAME`, `route.request.querystring.NAME`,
-    /// `route.request.multivalueheader.NAME`, `route.request.multivaluequerystring.NAME`,
-    /// `route.request.body.PATH`, `stageVariables.NAME`, `context.NAME` or `'text'` in single
-    /// quotes.
-    #[schemars(extend("x-key" = "<target>"))]
-    pub(super) request_parameters: BTreeMap<String, String>,
-    /// Whether HTTP backends get the `Tidegate-*` headers: connection id, route key, event type,
-    /// stage, request id.
-    pub(super) context_headers: bool,
-    /// The status that a `"mock"` answers; on `$connect`, 200 to 299 accepts. Absent: 200.
-    #[schemars(range(min = 100, max = 599))]
-    pub(super) status: Option<u16>,
-}
-
-impl Default for IntegrationSection {
-    fn default() -> Self {
-        Self {
-            kind: None,
-            uri: None,
-            method: None,
-            timeout_ms: 29_000,
-            request_parameters: BTreeMap::new(),
-            context_headers: true,
-            status: None,
-        }
-    }
-}
-
-/// What an integration talks to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum IntegrationType {
-    /// an HTTP backend that gets the client's `$connect` headers and query as they are
-    HttpProxy,
-    /// an HTTP backend that gets only what is mapped
-    Http,
-    /// a web server that takes the Lambda proxy event as JSON by `POST` and answers the proxy
-    /// response
-    AwsProxy,
-    /// no backend: `status`, and on a two-way route the message itself
-    Mock,
+pub(super) struct ModelSection {
+    /// The schema, as a table or as JSON text. `"$ref" = "Other"` leads to another model of the
+    /// api, and so does the url that API Gateway gives a model.
+    pub(super) schema: Option<JsonDocument>,
+    /// The path of a file with the schema as JSON.
+    pub(super) schema_file: Option<String>,
 }
 
 /// One route of an api.
@@ -252,6 +243,18 @@ pub(super) struct RouteSection {
     /// `route.request.querystring.NAME`. Looked at on `$connect` only.
     #[schemars(extend("x-key" = "<source>"))]
     pub(super) request_parameters: BTreeMap<String, RequiredParameterSection>,
+    /// The name of one of the api's authorizers: who may connect. On `$connect` only. Absent:
+    /// everyone.
+    pub(super) authorizer: Option<String>,
+    /// Whether a client needs an API key that a usage plan has for the stage. On `$connect` only.
+    pub(super) api_key_required: bool,
+    /// Checks messages: selects a key of `request_models`, by text and `$request.body.PATH`.
+    /// Absent: messages are not checked.
+    pub(super) model_selection_expression: Option<String>,
+    /// Names of the api's models, by the key that `model_selection_expression` selects. `$default`
+    /// is taken where that key is not there; a message that no model is for is refused.
+    #[schemars(extend("x-key" = "<key>"))]
+    pub(super) request_models: BTreeMap<String, String>,
 }
 
 /// One declared parameter of the upgrade request.

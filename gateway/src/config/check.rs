@@ -7,15 +7,16 @@
 //! Holds always: each check runs, whatever the others found, so that one edit can fix them all;
 //! and none speaks about what an earlier problem has taken away.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
-use tidegate_model::{Configuration, Credential, Limits, ListenSection, Management, TlsFiles};
+use tidegate_model::{Configuration, Limits, ListenSection, Management, TlsFiles};
 
 use super::{
-    check_api,
+    check_access_key::access_keys,
+    check_api, check_aws, check_integration, check_usage,
     file::{
-        CredentialSection, DrainSection, GatewayFile, LimitsSection, ManagementAuth,
-        ManagementSection, StoreKind, TlsSection,
+        DrainSection, GatewayFile, LimitsSection, ManagementAuth, ManagementSection, StoreKind,
+        TlsSection,
     },
     key_path::KeyPath,
     report::Report,
@@ -48,14 +49,24 @@ pub(super) fn configuration(
     drain(&file.drain, &root.key("drain"), report);
     // The one store that there is needs no setting; a second one must be looked at here.
     let StoreKind::Memory = file.store.kind;
-    let apis = check_api::apis(&file.apis, &root.key("apis"), around, report);
+    let aws = check_aws::aws(&file.aws, &root.key("aws"), around, report);
+    let functions = check_aws::functions(&file.functions, &root.key("functions"), around, report);
+    let api_keys = check_usage::api_keys(&file.api_keys, &root.key("api_keys"), around, report);
+    let apis = check_api::apis(file, &root.key("apis"), around, report);
+    let usage_plans = check_usage::usage_plans(file, report);
+    check_integration::unused(file, report);
     Some(Configuration {
         listen: ListenSection { address: address?, tls: unless_bad(tls)? },
         admin: admin?,
         management: management?,
+        management_throttle: file.management.throttle.checked()?,
         limits,
         drain: file.drain.to_drain(),
         apis: apis?,
+        aws: aws?,
+        functions: functions?,
+        api_keys: api_keys?,
+        usage_plans: usage_plans?,
     })
 }
 
@@ -95,23 +106,7 @@ fn management(
     report: &mut Report<'_>,
 ) -> Option<Management> {
     let array = key.key("credentials");
-    let mut seen = BTreeMap::new();
-    let mut credentials = Some(Vec::new());
-    for (index, section) in section.credentials.iter().enumerate() {
-        let key = report.item(&array, index);
-        let credential = credential(section, &key, around, report);
-        if let Some(id) = &section.access_key_id
-            && let Some(first) = seen.insert(id.as_str(), report.line_of(&key))
-        {
-            let at = first.map_or(String::new(), |line| format!(" on line {line}"));
-            let message = format!("{id:?} is given twice, first{at}");
-            report.problem(&key.key("access_key_id"), message);
-        }
-        credentials = credentials.zip(credential).map(|(mut credentials, credential)| {
-            credentials.push(credential);
-            credentials
-        });
-    }
+    let credentials = access_keys(&section.credentials, &array, around, report);
     match section.auth {
         ManagementAuth::SigV4 => {
             if section.credentials.is_empty() {
@@ -129,31 +124,6 @@ fn management(
             Some(Management::LoopbackOnly)
         }
     }
-}
-
-fn credential(
-    section: &CredentialSection,
-    key: &KeyPath,
-    around: &Surroundings<'_>,
-    report: &mut Report<'_>,
-) -> Option<Credential> {
-    let access_key_id = section.access_key_id.clone().filter(|id| {
-        // It stands in a signature's scope, between slashes; AWS's own have this shape too.
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let shaped = (1..=128).contains(&id.len()) && id.bytes().all(allowed);
-        if !shaped {
-            let message = format!("{id:?} is no access key id: 1 to 128 of A-Z a-z 0-9 _ -");
-            report.problem(&key.key("access_key_id"), message);
-        }
-        shaped
-    });
-    let secret = section.secret_access_key.as_ref().and_then(|secret| {
-        secret
-            .resolve(around)
-            .map_err(|why| report.problem(&key.key("secret_access_key"), why))
-            .ok()
-    });
-    Some(Credential { access_key_id: access_key_id?, secret_access_key: secret? })
 }
 
 fn limits(section: &LimitsSection, key: &KeyPath, report: &mut Report<'_>) -> Limits {

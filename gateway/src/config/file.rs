@@ -17,7 +17,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_model::{Drain, Limits, SlowClient};
 
-use super::{api_file::ApiSection, secret_text::SecretText};
+use super::{
+    api_file::{ApiSection, QuotaThrottle},
+    authorizer_file::AccessKeySection,
+    aws_file::{AwsSection, FunctionSection},
+    usage_file::{ApiKeySection, UsagePlanSection},
+};
 
 /// The configuration of one Tidegate node.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -30,6 +35,8 @@ pub(super) struct GatewayFile {
     pub(super) admin: AdminSection,
     /// Who may call the management API (`@connections`).
     pub(super) management: ManagementSection,
+    /// What stands in ARNs, and how calls to AWS services are made.
+    pub(super) aws: AwsSection,
     /// What a connection and this node may use. The defaults are API Gateway's quotas where it
     /// has one.
     pub(super) limits: LimitsSection,
@@ -37,6 +44,17 @@ pub(super) struct GatewayFile {
     pub(super) drain: DrainSection,
     /// Where what nodes share is kept.
     pub(super) store: StoreSection,
+    /// Functions whose workers the gateway runs itself, for integrations to name. `<name>` is 1 to
+    /// 64 of `A-Z a-z 0-9 _ -`.
+    #[schemars(extend("x-key" = "<name>"))]
+    pub(super) functions: BTreeMap<String, FunctionSection>,
+    /// API keys, by the names that `$context.identity.apiKeyId` says: 1 to 128 of
+    /// `A-Z a-z 0-9 _ -`.
+    #[schemars(extend("x-key" = "<name>"))]
+    pub(super) api_keys: BTreeMap<String, ApiKeySection>,
+    /// Which stages which API keys open, and how often, by names of your own.
+    #[schemars(extend("x-key" = "<name>"))]
+    pub(super) usage_plans: BTreeMap<String, UsagePlanSection>,
     /// The apis that are served, at least one. `<id>` is 1 to 63 of `a-z`, `0-9` and `-`: an api
     /// answers to the hosts `<id>.localhost` and `<id>.execute-api.…`, to its `domains`, and, when
     /// it is the only one, to every host.
@@ -87,14 +105,17 @@ impl Default for AdminSection {
     }
 }
 
-/// Who may call the management API.
+/// Who may call the management API, and how often.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ManagementSection {
     /// How callers show who they are.
     pub(super) auth: ManagementAuth,
     /// The access keys that `"sigv4"` accepts. With none, nobody can call the management API.
-    pub(super) credentials: Vec<CredentialSection>,
+    pub(super) credentials: Vec<AccessKeySection>,
+    /// Calls a second, over all callers; over it, a call is answered 429. API Gateway's quota is
+    /// 10,000 a second with a burst of 5,000.
+    pub(super) throttle: QuotaThrottle,
 }
 
 /// How callers of the management API show who they are.
@@ -106,17 +127,6 @@ pub(super) enum ManagementAuth {
     SigV4,
     /// calls need no signature and are taken from loopback peers only
     None,
-}
-
-/// One access key.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["access_key_id", "secret_access_key"]))]
-pub(super) struct CredentialSection {
-    /// Names the key in each signature: 1 to 128 of `A-Z a-z 0-9 _ -`.
-    pub(super) access_key_id: Option<String>,
-    /// What signatures are made with.
-    pub(super) secret_access_key: Option<SecretText>,
 }
 
 /// The word that lifts a limit.

@@ -5,13 +5,16 @@
 //!
 //! Holds always: nothing is said here that the schema knows; a test compares the committed page.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt::Write,
+};
 
 use serde_json::{Map, Value};
 
 use super::{
     schema::schema,
-    shape::{Shape, resolve, shapes},
+    shape::{Shape, is_free, plain_words, resolve, shapes},
 };
 
 /// The least that serves something.
@@ -35,6 +38,8 @@ what would be served; `tidegate schema` prints its JSON Schema for editors.
 - A secret is a string, `{ env = \"NAME\" }` for an environment variable, or `{ file = \"path\" }` for a
   file, of which one line break at the end is cut. Secrets are in no log, no message and not in what
   `tidegate check` prints.
+- A JSON document (a model's schema, a policy) is a table or JSON text. A mapping template is a
+  string, or `{ file = \"path\" }` for a file that is taken as it is.
 - `\"none\"` lifts a limit where it is listed as a value.
 ";
 
@@ -99,10 +104,12 @@ impl Page {
         let mut path = path.to_vec();
         path.extend(inner.key);
         let heading = heading(&path, inner.brackets);
-        if let Some(name) = name
-            && self.told.insert(name, anchor(&heading)).is_some()
-        {
-            return;
+        if let Some(name) = name {
+            match self.told.entry(name) {
+                // The first heading stays the one that links lead to.
+                Entry::Occupied(_) => return,
+                Entry::Vacant(place) => drop(place.insert(anchor(&heading))),
+            }
         }
         self.line(format_args!("\n### `{heading}`\n"));
         if let Some(text) = description(described).or_else(|| description(table)) {
@@ -137,23 +144,9 @@ impl Page {
     fn kind(&self, path: &[&str], key: &str, property: &'static Value) -> String {
         let mut kinds = Vec::new();
         for shape in shapes(self.root, property) {
-            kinds.push(match shape {
-                Shape::Text => "string".to_owned(),
-                Shape::Words(words) => {
-                    let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
-                    words.join(" or ")
-                }
-                Shape::Integer { least, most } => match (least.unwrap_or(0), most) {
-                    (least, Some(most)) if most < i64::from(u32::MAX) => {
-                        format!("integer, {least} to {most}")
-                    }
-                    (0, _) => "integer".to_owned(),
-                    (least, _) => format!("integer from {least}"),
-                },
-                Shape::Number { least: Some(least) } => format!("number from {least}"),
-                Shape::Number { least: None } => "number".to_owned(),
-                Shape::Boolean => "`true` or `false`".to_owned(),
-                Shape::Array(_) | Shape::Table(_) => self.compound(path, key, property, &shape),
+            kinds.push(match plain_kind(&shape) {
+                Some(kind) => kind,
+                None => self.compound(path, key, property, &shape),
             });
         }
         kinds.join(" or ")
@@ -173,8 +166,12 @@ impl Page {
         }
         let Some(inner) = inner(self.root, property) else {
             return match shape {
-                Shape::Array(_) => "array of strings".to_owned(),
-                _ => "table of strings".to_owned(),
+                Shape::Table(table) if is_free(table) => "table".to_owned(),
+                Shape::Table(table) => {
+                    format!("table of {}", self.several(table.get("additionalProperties")))
+                }
+                Shape::Array(items) => format!("array of {}", self.several(Some(items))),
+                _ => String::new(), // the rest is plain, see above
             };
         };
         let mut path = path.to_vec();
@@ -191,6 +188,21 @@ impl Page {
         format!("[{what}](#{})", told.unwrap_or_else(|| anchor(&heading)))
     }
 
+    /// What the values of a table or the items of an array may be.
+    fn several(&self, schema: Option<&'static Value>) -> String {
+        let shapes = schema.map(|schema| shapes(self.root, schema)).unwrap_or_default();
+        let kinds: Vec<_> = shapes
+            .iter()
+            .map(|shape| match (shape, plain_kind(shape)) {
+                (Shape::Text, _) => "strings".to_owned(),
+                (Shape::Table(table), _) => secret_form(table)
+                    .map_or("tables".to_owned(), |form| format!("`{{ {form} = \"…\" }}`")),
+                (_, kind) => kind.unwrap_or_else(|| "arrays".to_owned()),
+            })
+            .collect();
+        kinds.join(" or ")
+    }
+
     /// The cell that says what for; words follow with what each stands for.
     fn meaning(&self, property: &'static Value) -> String {
         let mut text = description(property).unwrap_or_default();
@@ -203,6 +215,28 @@ impl Page {
         }
         text.replace('|', "\\|")
     }
+}
+
+/// A value that is no table and no array.
+fn plain_kind(shape: &Shape<'_>) -> Option<String> {
+    Some(match shape {
+        Shape::Text => "string".to_owned(),
+        Shape::Words(words) => {
+            let words: Vec<_> = plain_words(words).map(|word| format!("`\"{word}\"`")).collect();
+            words.join(" or ")
+        }
+        Shape::Integer { least, most } => match (least.unwrap_or(0), most) {
+            (least, Some(most)) if *most < i64::from(u32::MAX) => {
+                format!("integer, {least} to {most}")
+            }
+            (0, _) => "integer".to_owned(),
+            (least, _) => format!("integer from {least}"),
+        },
+        Shape::Number { least: Some(least) } => format!("number from {least}"),
+        Shape::Number { least: None } => "number".to_owned(),
+        Shape::Boolean => "`true` or `false`".to_owned(),
+        Shape::Array(_) | Shape::Table(_) => return None,
+    })
 }
 
 /// The table that `property` is, or is made of.

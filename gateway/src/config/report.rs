@@ -49,6 +49,11 @@ impl<'t> Report<'t> {
         self.places.insert(key, at);
     }
 
+    /// Whether the file has `key`, good or bad.
+    pub(super) fn is_given(&self, key: &KeyPath) -> bool {
+        self.places.contains_key(key)
+    }
+
     /// Remembers which items of an array are left.
     pub(super) fn items_left(&mut self, array: KeyPath, indexes: Vec<usize>) {
         self.survivors.insert(array, indexes);

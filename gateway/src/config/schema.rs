@@ -67,6 +67,17 @@ fn fit_to_toml(schema: &mut Schema) {
     }
 }
 
+/// Lets each word of an enum also stand in capitals, which is how API Gateway spells them; the
+/// reference tells the plain ones.
+pub(super) fn or_in_capitals(schema: &mut Schema) {
+    let Some(Value::Array(words)) = schema.get_mut("oneOf") else { return };
+    let capitals: Vec<_> = words
+        .iter()
+        .filter_map(|word| Some(word.get("const")?.as_str()?.to_ascii_uppercase()))
+        .collect();
+    words.push(json!({ "description": "as API Gateway spells them", "enum": capitals }));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -100,7 +100,10 @@ impl fmt::Display for Shape<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text => out.write_str("a string"),
-            Self::Words(words) => write_choices(out, words.iter().map(|word| format!("{word:?}"))),
+            Self::Words(words) => {
+                let plain: Vec<_> = plain_words(words).map(|word| format!("{word:?}")).collect();
+                write_choices(out, plain.into_iter())
+            }
             Self::Integer { .. } => out.write_str("an integer"),
             Self::Number { .. } => out.write_str("a number"),
             Self::Boolean => out.write_str("true or false"),
@@ -112,6 +115,15 @@ impl fmt::Display for Shape<'_> {
             },
         }
     }
+}
+
+/// The words without those that are another one in capitals: such a spelling is taken, not told.
+pub(super) fn plain_words<'s>(words: &[&'s str]) -> impl Iterator<Item = &'s str> {
+    let alias = |word: &str| {
+        let plain = word.to_ascii_lowercase();
+        plain != word && words.contains(&plain.as_str())
+    };
+    words.iter().copied().filter(move |word| !alias(word))
 }
 
 /// The key of a table that has exactly one, which must be there.
@@ -147,6 +159,11 @@ impl fmt::Display for Expected<'_, '_> {
     }
 }
 
+/// Whether `table` takes keys of any name and values of any JSON kind.
+pub(super) fn is_free(table: &Map<String, Value>) -> bool {
+    table.get("additionalProperties") == Some(&Value::Bool(true))
+}
+
 /// Looks through a whole document; see the module.
 pub(super) fn keep_what_fits(schema: &Value, document: &mut DeTable<'_>, report: &mut Report<'_>) {
     if let Some(table) = schema.as_object() {
@@ -161,6 +178,9 @@ struct Walk<'s, 'r, 't> {
 
 impl<'s> Walk<'s, '_, '_> {
     fn table(&mut self, schema: &'s Map<String, Value>, table: &mut DeTable<'_>, path: &KeyPath) {
+        if is_free(schema) {
+            return self.free_table(table, path);
+        }
         let properties = schema.get("properties").and_then(Value::as_object);
         // `false` where only `properties` are allowed, else the schema of every other key.
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
@@ -191,6 +211,55 @@ impl<'s> Walk<'s, '_, '_> {
         for name in dropped {
             table.remove(name.as_str());
         }
+    }
+
+    /// A JSON document written as TOML, which has some values that JSON has not.
+    fn free_table(&mut self, table: &mut DeTable<'_>, path: &KeyPath) {
+        let mut dropped = Vec::new();
+        for (key, value) in table.iter_mut() {
+            let name: &str = key.get_ref();
+            let place = path.key(name);
+            self.report.stands_at(place.clone(), key.span().start);
+            if !self.free_value(value.get_mut(), &place) {
+                dropped.push(name.to_owned());
+            }
+        }
+        for name in dropped {
+            table.remove(name.as_str());
+        }
+    }
+
+    fn free_value(&mut self, value: &mut DeValue<'_>, place: &KeyPath) -> bool {
+        let message = match value {
+            DeValue::String(_) | DeValue::Boolean(_) => return true,
+            DeValue::Table(table) => {
+                self.free_table(table, place);
+                return true;
+            }
+            DeValue::Array(array) => {
+                let items = std::mem::replace(array, DeArray::new()).into_iter().enumerate();
+                for (index, mut item) in items {
+                    let place = place.item(index);
+                    self.report.stands_at(place.clone(), item.span().start);
+                    if self.free_value(item.get_mut(), &place) {
+                        array.push(item);
+                    }
+                }
+                return true;
+            }
+            DeValue::Integer(integer)
+                if i64::from_str_radix(integer.as_str(), integer.radix()).is_ok() =>
+            {
+                return true;
+            }
+            DeValue::Float(float) if float.as_str().parse().is_ok_and(f64::is_finite) => {
+                return true;
+            }
+            DeValue::Integer(_) | DeValue::Float(_) => "expected a finite number of 64 bits",
+            DeValue::Datetime(_) => "JSON has no dates and times, expected a string",
+        };
+        self.report.problem(place, message);
+        false
     }
 
     fn missing(&mut self, schema: Option<&'s Value>, place: &KeyPath) {
@@ -330,7 +399,8 @@ impl<'s> Walk<'s, '_, '_> {
             [] => self.wrong_type(&Expected(shapes), "a table", place),
             [one] => {
                 self.table(one, table, place);
-                true
+                // A form such as `{ file = … }` is nothing without its key.
+                sole_key(one).is_none() || !self.report.is_touched(place)
             }
             // With several forms, `{ env = … }` and `{ file = … }`, a table that is none of them
             // says too little about which was meant to name a key in it.

@@ -8,17 +8,26 @@
 use std::{fmt::Write, num::NonZeroU32, time::Duration};
 
 use tidegate_model::{
-    Api, BackendUri, Binary, Configuration, Endpoint, Integration, IntegrationKind, Limits,
-    Management, PostDuringConnect, Route, SlowClient, Throttle, UriTemplate,
+    ApiKey, AwsSettings, BackendUri, Configuration, Endpoint, Limits, LocalFunction, Management,
+    QuotaPeriod, SlowClient, Throttle, UsagePlan,
 };
 
-use super::file::{DrainSection, LimitsSection};
+use super::{
+    file::{DrainSection, LimitsSection},
+    summary_api::about_api,
+};
 
-/// One screen about `configuration`: addresses, limits that differ from the defaults, and for each
-/// api its hosts, stages, routes and integrations with the uri of each stage. Ends with a line
-/// break.
+/// One screen about `configuration`: addresses, limits that differ from the defaults, functions,
+/// keys and plans by name, and for each api its hosts, stages, routes, authorizers and integrations
+/// with the uri of each stage. Ends with a line break.
 pub fn summary(configuration: &Configuration) -> String {
     let mut out = columns("", &node(configuration));
+    let functions: Vec<_> = configuration.functions.iter().map(function).collect();
+    section(&mut out, "", "functions", &functions);
+    let keys: Vec<_> = configuration.api_keys.iter().map(api_key).collect();
+    section(&mut out, "", "api keys", &keys);
+    let plans: Vec<_> = configuration.usage_plans.iter().map(usage_plan).collect();
+    section(&mut out, "", "usage plans", &plans);
     for api in &configuration.apis {
         let only = configuration.apis.len() == 1;
         out.push_str(&about_api(api, only));
@@ -36,7 +45,7 @@ fn node(configuration: &Configuration) -> Vec<Vec<String>> {
     let mut rows = vec![
         row(["listen", &format!("{}, {speaks}", listen.address)]),
         row(["admin", &configuration.admin.to_string()]),
-        row(["management", &management(&configuration.management)]),
+        row(["management", &management(configuration)]),
     ];
     let defaults = figures(&LimitsSection::default().to_limits());
     let changed = figures(&configuration.limits)
@@ -51,11 +60,58 @@ fn node(configuration: &Configuration) -> Vec<Vec<String>> {
         let text = format!("within {} s, spread over {} s", deadline.as_secs(), spread.as_secs());
         rows.push(row(["drain", &text]));
     }
+    aws(&mut rows, &configuration.aws);
     rows
 }
 
-fn management(management: &Management) -> String {
-    match management {
+/// What is not the default of `[aws]`, by names.
+fn aws(rows: &mut Vec<Vec<String>>, aws: &AwsSettings) {
+    let default = AwsSettings::default();
+    let mut lines = Vec::new();
+    if (&aws.region, &aws.account_id) != (&default.region, &default.account_id) {
+        lines.push(format!("region {}, account {}", aws.region, aws.account_id));
+    }
+    if !aws.credentials.is_empty() {
+        let names: Vec<_> = aws.credentials.keys().map(plain).collect();
+        lines.push(format!("credentials {}", names.join(", ")));
+    }
+    for (service, uri) in &aws.endpoints {
+        lines.push(format!("{} at {}", plain(service), uri_text(uri)));
+    }
+    if !lines.is_empty() {
+        push_lines(rows, "aws", lines, "");
+    }
+}
+
+fn function(function: &LocalFunction) -> Vec<String> {
+    // Not its command: arguments are no place for secrets, and some hold one all the same.
+    let workers = format!("{} to {} workers", function.min_workers, function.max_workers);
+    let watch = if function.watch { "watched" } else { "" };
+    row([&function.name, &workers, &plain(function.directory.to_string_lossy()), watch])
+}
+
+fn api_key(key: &ApiKey) -> Vec<String> {
+    row([&plain(&key.name), if key.enabled { "" } else { "disabled" }])
+}
+
+fn usage_plan(plan: &UsagePlan) -> Vec<String> {
+    let stages: Vec<_> = plan.stages.iter().map(|(api, stage)| format!("{api}/{stage}")).collect();
+    let keys: Vec<_> = plan.api_keys.iter().map(plain).collect();
+    let mut figures: Vec<_> = plan.throttle.map(bucket).into_iter().collect();
+    figures.extend(plan.quota.map(|quota| {
+        let period = match quota.period {
+            QuotaPeriod::Day => "day",
+            QuotaPeriod::Week => "week",
+            QuotaPeriod::Month => "month",
+        };
+        format!("{} a {period}", quota.limit)
+    }));
+    let keys = format!("keys {}", keys.join(", "));
+    row([&plain(&plan.name), &stages.join(", "), &keys, &figures.join("; ")])
+}
+
+fn management(configuration: &Configuration) -> String {
+    let callers = match &configuration.management {
         Management::LoopbackOnly => "unsigned, from loopback peers only".to_owned(),
         Management::SigV4(credentials) if credentials.is_empty() => {
             "closed, there are no credentials".to_owned()
@@ -64,7 +120,9 @@ fn management(management: &Management) -> String {
             let ids: Vec<_> = credentials.iter().map(|one| one.access_key_id.as_str()).collect();
             format!("signed by {}", ids.join(", "))
         }
-    }
+    };
+    let throttle = configuration.management_throttle.map_or("unthrottled".to_owned(), bucket);
+    format!("{callers}; {throttle}")
 }
 
 /// Each limit by its key in the file.
@@ -94,112 +152,22 @@ fn figures(limits: &Limits) -> [(&'static str, String); 11] {
     ]
 }
 
-fn about_api(api: &Api, only: bool) -> String {
-    let mut hosts: Vec<_> = api.domains.iter().map(ToString::to_string).collect();
-    hosts.push(format!("{}.localhost", api.id));
-    hosts.push(format!("{}.execute-api.*", api.id));
-    if only {
-        hosts.push("any other (the only api)".to_owned());
-    }
-    let mut rows = vec![
-        row(["selects by", &plain(api.route_selection_expression.as_str())]),
-        row(["hosts", &hosts.join(", ")]),
-    ];
-    let mut unusual = Vec::new();
-    if api.binary == Binary::Pass {
-        unusual.push("binary messages go to $default");
-    }
-    if api.post_during_connect == PostDuringConnect::Gone {
-        unusual.push("posts during $connect are answered 410");
-    }
-    if api.allowed_origins.is_some() {
-        unusual.push("only the allowed origins");
-    }
-    if !unusual.is_empty() {
-        rows.push(row(["besides", &unusual.join("; ")]));
-    }
-    let mut out = format!("\napi {}\n", api.id);
-    out.push_str(&columns("  ", &rows));
-    section(&mut out, "stages", &api.stages.iter().map(stage).collect::<Vec<_>>());
-    section(&mut out, "routes", &api.routes.iter().map(|r| route(api, r)).collect::<Vec<_>>());
-    let integrations: Vec<_> =
-        api.integrations.iter().flat_map(|one| integration(api, one)).collect();
-    section(&mut out, "integrations", &integrations);
-    out
-}
-
-fn stage(stage: &tidegate_model::Stage) -> Vec<String> {
-    let throttle = stage.throttle.map_or("unthrottled".to_owned(), bucket);
-    let log = stage.access_log.as_ref();
-    let log = log.map(|log| format!("logs to {}", plain(log.path.to_string_lossy())));
-    row([&format!("/{}", stage.name), &throttle, &log.unwrap_or_default()])
-}
-
-fn route(api: &Api, route: &Route) -> Vec<String> {
-    let integration = route.integration.and_then(|index| api.integrations.get(index));
-    let target = integration.map_or("nothing".to_owned(), |one| plain(&one.name));
-    let mut notes = Vec::new();
-    if route.reply {
-        notes.push("two-way".to_owned());
-    }
-    notes.extend(route.throttle.map(bucket));
-    if route.request_parameters.iter().any(|parameter| parameter.required) {
-        notes.push("demands parameters".to_owned());
-    }
-    row([&plain(route.key.as_str()), &format!("→ {target}"), &notes.join(", ")])
-}
-
-/// A line for each stage, the first with the integration's name.
-fn integration(api: &Api, integration: &Integration) -> Vec<Vec<String>> {
-    let (kind, method, uri) = match &integration.kind {
-        IntegrationKind::HttpProxy(target) => {
-            ("http_proxy", target.method.to_string(), &target.uri)
-        }
-        IntegrationKind::Http(target) => ("http", target.method.to_string(), &target.uri),
-        IntegrationKind::AwsProxy { uri } => ("aws_proxy", "POST".to_owned(), uri),
-        IntegrationKind::Mock { status } => {
-            return vec![row([&plain(&integration.name), "mock", &status.to_string()])];
-        }
-    };
-    let mut uris: Vec<(String, Vec<&str>)> = Vec::new();
-    for stage in &api.stages {
-        let uri = expanded(uri, &stage.variables);
-        match uris.iter_mut().find(|(known, _)| *known == uri) {
-            Some((_, stages)) => stages.push(stage.name.as_str()),
-            None => uris.push((uri, vec![stage.name.as_str()])),
-        }
-    }
-    let everywhere = uris.len() == 1;
-    let lines = uris.into_iter().enumerate().map(|(at, (uri, stages))| {
-        let place = if everywhere { uri } else { format!("{uri}  in {}", stages.join(", ")) };
-        match at {
-            0 => row([&plain(&integration.name), kind, &method, &place]),
-            _ => row(["", "", "", &place]),
-        }
-    });
-    lines.collect()
-}
-
-fn expanded(
-    template: &UriTemplate,
-    variables: &std::collections::BTreeMap<String, String>,
-) -> String {
-    let Ok(BackendUri { endpoint, authority, path, query, .. }) = template.expand(variables) else {
-        return plain(template.as_str()); // a checked configuration expands in every stage
-    };
-    let query = query.map_or(String::new(), |query| format!("?{query}"));
-    plain(&match endpoint {
+/// A uri as it is called.
+pub(super) fn uri_text(uri: &BackendUri) -> String {
+    let BackendUri { endpoint, authority, path, query, .. } = uri;
+    let query = query.as_ref().map_or(String::new(), |query| format!("?{query}"));
+    plain(match endpoint {
         Endpoint::Http(..) => format!("http://{authority}{path}{query}"),
         Endpoint::Https(..) => format!("https://{authority}{path}{query}"),
         Endpoint::Unix(socket) => format!("unix:{socket}:{path}{query}"),
     })
 }
 
-fn bucket(throttle: Throttle) -> String {
+pub(super) fn bucket(throttle: Throttle) -> String {
     format!("{}/s, burst {}", throttle.rate, throttle.burst)
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
@@ -213,17 +181,18 @@ fn push_lines(rows: &mut Vec<Vec<String>>, title: &str, lines: Vec<String>, noth
     }
 }
 
-fn section(out: &mut String, title: &str, rows: &[Vec<String>]) {
+/// A title and the rows below it; nothing where there are none.
+pub(super) fn section(out: &mut String, indent: &str, title: &str, rows: &[Vec<String>]) {
     if !rows.is_empty() {
-        out.push_str("  ");
+        out.push_str(indent);
         out.push_str(title);
         out.push('\n');
-        out.push_str(&columns("    ", rows));
+        out.push_str(&columns(&format!("{indent}  "), rows));
     }
 }
 
 /// Rows with their cells below each other, two spaces apart.
-fn columns(indent: &str, rows: &[Vec<String>]) -> String {
+pub(super) fn columns(indent: &str, rows: &[Vec<String>]) -> String {
     let width = |cell: &String| cell.chars().count();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count)
@@ -243,6 +212,6 @@ fn columns(indent: &str, rows: &[Vec<String>]) -> String {
 }
 
 /// Text from the file, fit for a terminal.
-fn plain(text: impl AsRef<str>) -> String {
+pub(super) fn plain(text: impl AsRef<str>) -> String {
     text.as_ref().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

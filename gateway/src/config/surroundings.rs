@@ -9,7 +9,7 @@
 use std::{
     fs, io,
     io::Read,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 /// More than any secret; keeps a mistaken path from filling the memory.
@@ -34,8 +34,10 @@ pub(super) enum FileFault {
     Folder(PathBuf),
     #[error("the folder {} is not there", .0.display())]
     NoFolder(PathBuf),
-    #[error("{} has more than {SMALL_FILE_BYTES} bytes", .0.display())]
-    Large(PathBuf),
+    #[error("{} is no folder that is there", .0.display())]
+    NoSuchFolder(PathBuf),
+    #[error("{} has more than {most} bytes", path.display())]
+    Large { path: PathBuf, most: u64 },
     #[error("{} is not UTF-8 text", .0.display())]
     NotText(PathBuf),
 }
@@ -63,11 +65,16 @@ impl<'a> Surroundings<'a> {
 
     /// The text of a file that is not large.
     pub(super) fn read_small_file(&self, path: &str) -> Result<String, FileFault> {
+        self.read_text_file(path, SMALL_FILE_BYTES)
+    }
+
+    /// The text of a file of at most `most` bytes.
+    pub(super) fn read_text_file(&self, path: &str, most: u64) -> Result<String, FileFault> {
         let (path, file) = self.open(path)?;
         let mut bytes = Vec::new();
-        match file.take(SMALL_FILE_BYTES + 1).read_to_end(&mut bytes) {
+        match file.take(most + 1).read_to_end(&mut bytes) {
             Err(error) => Err(unreadable(path, &error)),
-            Ok(read) if read as u64 > SMALL_FILE_BYTES => Err(FileFault::Large(path)),
+            Ok(read) if read as u64 > most => Err(FileFault::Large { path, most }),
             Ok(_) => String::from_utf8(bytes).map_err(|_| FileFault::NotText(path)),
         }
     }
@@ -86,6 +93,20 @@ impl<'a> Surroundings<'a> {
             Some(parent) if parent.as_os_str().is_empty() || parent.is_dir() => Ok(path),
             Some(parent) => Err(FileFault::NoFolder(parent.to_owned())),
             None => Err(FileFault::Folder(path)),
+        }
+    }
+
+    /// A folder that is there, as an absolute path: what is started in it must find it, wherever
+    /// the gateway itself was started.
+    pub(super) fn folder(&self, path: &str) -> Result<PathBuf, FileFault> {
+        if path.is_empty() {
+            return Err(FileFault::EmptyPath);
+        }
+        let path = self.resolve(path);
+        match path::absolute(&path) {
+            Ok(absolute) if absolute.is_dir() => Ok(absolute),
+            Ok(_) => Err(FileFault::NoSuchFolder(path)),
+            Err(error) => Err(unreadable(path, &error)),
         }
     }
 

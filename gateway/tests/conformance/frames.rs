@@ -29,7 +29,7 @@ const MESSAGE: usize = 128 * 1024;
 
 /// An api that says every message back.
 fn echo() -> GatewayToml {
-    GatewayToml::new().integration("echo", "type", r#""mock""#).two_way("$default", "echo")
+    GatewayToml::new().echo("echo").two_way("$default", "echo")
 }
 
 /// As [`echo`], with the connection's id known.
@@ -38,7 +38,7 @@ async fn watched_echo(
 ) -> (TestGateway, FunctionBackend) {
     let function = FunctionBackend::accepting().await;
     let toml =
-        watched_by(&function).integration("echo", "type", r#""mock""#).two_way("$default", "echo");
+        watched_by(&function).echo("echo").two_way("$default", "echo");
     (start(&change(toml)).await, function)
 }
 

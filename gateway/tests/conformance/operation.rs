@@ -19,7 +19,7 @@ use crate::{GATEWAY, assert_id, connection_id, reply, start, text, watched_by};
 
 /// An api that says every message back.
 fn echo() -> GatewayToml {
-    GatewayToml::new().integration("echo", "type", r#""mock""#).two_way("$default", "echo")
+    GatewayToml::new().echo("echo").two_way("$default", "echo")
 }
 
 /// By how much a figure moves while something happens: waits until it has moved at all, since
@@ -446,7 +446,7 @@ async fn the_access_log_has_one_line_per_event() {
 async fn the_access_log_tells_of_refusals() {
     let log = r#"{ path = "access.log", format = "$context.requestId $context.eventType $context.routeKey $context.status [$context.error.message] $context.error.messageString" }"#;
     let toml = GatewayToml::new()
-        .integration("echo", "type", r#""mock""#)
+        .echo("echo")
         .two_way("known", "echo")
         .api("allowed_origins", r#"["https://own.example"]"#)
         .set(r#"apis.test.stages."prod""#, "access_log", log);

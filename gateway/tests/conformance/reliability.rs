@@ -31,12 +31,12 @@ use crate::{assert_error_frame, connection_id, start, text, watched_by};
 
 /// An api that says every message back.
 fn echo() -> GatewayToml {
-    GatewayToml::new().integration("echo", "type", r#""mock""#).two_way("$default", "echo")
+    GatewayToml::new().echo("echo").two_way("$default", "echo")
 }
 
 /// As [`echo`], with `$connect` and `$disconnect` watched.
 fn watched_echo(function: &FunctionBackend) -> GatewayToml {
-    watched_by(function).integration("echo", "type", r#""mock""#).two_way("$default", "echo")
+    watched_by(function).echo("echo").two_way("$default", "echo")
 }
 
 /// One message there and back.
@@ -743,7 +743,7 @@ async fn what_clients_send_makes_no_new_series() {
 
 /// An api without a `$default` route.
 fn watched_none() -> GatewayToml {
-    GatewayToml::new().integration("echo", "type", r#""mock""#)
+    GatewayToml::new().echo("echo")
 }
 
 /// reliability, line 36. The figure of a debug build; the task's own size is asserted beside it.

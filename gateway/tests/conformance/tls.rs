@@ -196,7 +196,7 @@ async fn a_websocket_and_a_long_post_pass_through_tls() {
     let certificates = Certificates::make().await;
     let function = FunctionBackend::accepting().await;
     let toml =
-        watched_by(&function).integration("echo", "type", r#""mock""#).two_way("$default", "echo");
+        watched_by(&function).echo("echo").two_way("$default", "echo");
     let gateway = start(&certificates.on(toml, None)).await;
     for version in ["-tls1_2", "-tls1_3"] {
         let mut client = TlsPeer::connect(&gateway, &certificates, &words(version));

@@ -16,9 +16,11 @@
 mod admin;
 mod admission;
 mod core_state;
+mod development_authority;
 mod drain;
 mod http;
 mod listener;
+mod local_workers;
 mod management;
 mod node;
 mod snapshot;
@@ -28,19 +30,24 @@ mod websocket;
 
 use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread};
 
-use arc_swap::ArcSwapOption;
-use rustls::ServerConfig;
+use arc_swap::ArcSwap;
 use tidegate_flow::session::{End, EndCause};
 use tidegate_integrations::BackendTls;
 use tidegate_model::{Configuration, Drain, ListenSection};
 use tidegate_telemetry::Metrics;
 use tokio::{net::TcpListener, sync::watch};
 
+pub use development_authority::{
+    AuthorityError, DevelopmentAuthority, development_names, state_folders,
+};
 pub use drain::DrainReport;
+pub use local_workers::WorkersError;
 pub use snapshot::CompileError;
 pub use tls::{TlsError, load_tls};
 
-use crate::{core_state::Core, http::exchange::Port, node::Node};
+use crate::{
+    core_state::Core, http::exchange::Port, local_workers::LocalWorkers, node::Node, tls::PortTls,
+};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +69,9 @@ pub enum StartError {
     /// The configuration does not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// Local functions.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
     /// A core's thread does not start.
     #[error("start a thread")]
     Thread(#[source] io::Error),
@@ -76,6 +86,9 @@ pub enum ReloadError {
     /// The configuration does not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// Local functions.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
 }
 
 /// A running node.
@@ -85,7 +98,10 @@ pub struct Gateway {
     admin_address: SocketAddr,
     listen: ListenSection,
     admin: SocketAddr,
-    tls: Arc<ArcSwapOption<ServerConfig>>,
+    tls: Arc<ArcSwap<PortTls>>,
+    workers: LocalWorkers,
+    /// Region and account that workers were told.
+    aws: (String, String),
     life: watch::Sender<Life>,
     threads: Vec<thread::JoinHandle<()>>,
 }
@@ -102,9 +118,6 @@ impl Gateway {
     /// Starts one core per processor that this process may use.
     pub fn start(configuration: &Configuration, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let listen = &configuration.listen;
-        let server_config = listen.tls.as_ref().map(load_tls).transpose()?;
-        let tls = Arc::new(ArcSwapOption::new(server_config));
-        let node = Node::new(configuration, metrics)?;
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let bind =
             |key: &'static str, address: SocketAddr, count: usize| {
@@ -119,6 +132,13 @@ impl Gateway {
             };
         let (sockets, address) = bind("listen.address", listen.address, cores)?;
         let (mut admin_sockets, admin_address) = bind("admin.address", configuration.admin, 1)?;
+        let workers = LocalWorkers::new(address.port());
+        let functions = workers.functions(configuration, None)?;
+        let development = workers.tls(configuration).map_err(WorkersError::from)?;
+        let tls = PortTls::of(listen.tls.as_ref(), development)?;
+        let tls = Arc::new(ArcSwap::from_pointee(tls));
+        let worker_key = workers.key().clone();
+        let node = Node::new(configuration, metrics, functions.clone(), worker_key)?;
         let (life, alive) = watch::channel(Life::Accepting);
         let backend_tls = BackendTls::native();
         let mut threads = Vec::with_capacity(cores);
@@ -137,6 +157,8 @@ impl Gateway {
                 .map_err(StartError::Thread)?;
             threads.push(thread);
         }
+        // Last: a worker that is warm at once may call as soon as it runs.
+        functions.reload(&configuration.functions).map_err(WorkersError::Thread)?;
         Ok(Self {
             node,
             address,
@@ -144,6 +166,8 @@ impl Gateway {
             listen: listen.clone(),
             admin: configuration.admin,
             tls,
+            workers,
+            aws: aws_of(configuration),
             life,
             threads,
         })
@@ -177,13 +201,23 @@ impl Gateway {
         if configuration.admin != self.admin {
             needs_restart.push("admin.address");
         }
-        let renewed = match (&configuration.listen.tls, &self.listen.tls) {
-            (Some(files), Some(_)) => Some(load_tls(files)?),
-            _ => None,
+        let running = self.node.functions();
+        if !running.counts().is_empty() && self.aws != aws_of(configuration) {
+            needs_restart.push("aws.region and aws.account_id, for local functions");
+        }
+        let functions = self.workers.functions(configuration, Some(running))?;
+        let renewed = if needs_restart.contains(&"listen.tls") {
+            None
+        } else {
+            let development = self.workers.tls(configuration).map_err(WorkersError::from)?;
+            Some(PortTls::of(configuration.listen.tls.as_ref(), development)?)
         };
-        self.node.reload(configuration)?;
-        if renewed.is_some() {
-            self.tls.store(renewed);
+        let snapshot = self.node.compile(configuration, &functions)?;
+        // From here on nothing may fail but for want of a thread, and then nothing has changed.
+        functions.reload(&configuration.functions).map_err(WorkersError::Thread)?;
+        self.node.swap(snapshot, functions);
+        if let Some(tls) = renewed {
+            self.tls.store(Arc::new(tls));
         }
         let snapshot = self.node.snapshot();
         for connection in self.node.store().local() {
@@ -199,7 +233,9 @@ impl Gateway {
         self.node.begin_drain();
         // The receivers are gone only if every core has died, and then there is nothing to stop.
         let _ = self.life.send(Life::Draining);
-        drain::run(&self.node, settings).await
+        let report = drain::run(&self.node, settings).await;
+        self.node.functions().stop().await;
+        report
     }
 
     /// Ends the cores' threads. What is still under way is cut off.
@@ -211,11 +247,16 @@ impl Gateway {
     }
 }
 
+/// What the workers of local functions are told.
+fn aws_of(configuration: &Configuration) -> (String, String) {
+    (configuration.aws.region.clone(), configuration.aws.account_id.clone())
+}
+
 /// What one core listens on.
 struct CoreListeners {
     public: std::net::TcpListener,
     admin: Option<std::net::TcpListener>,
-    tls: Arc<ArcSwapOption<ServerConfig>>,
+    tls: Arc<ArcSwap<PortTls>>,
 }
 
 /// A core's thread, from start to end.
@@ -228,7 +269,9 @@ fn run_core(core: Arc<Core>, listeners: CoreListeners, mut alive: watch::Receive
         tokio::spawn(core.clone().turn_wheel());
         if let Some(admin) = listeners.admin {
             tokio::spawn(core.node.clone().shrink_now_and_then());
-            let plain = Arc::new(ArcSwapOption::empty());
+            let keeper = core.clone();
+            tokio::spawn(async move { keeper.node.jwt_keys.keep_fresh(&keeper.pools).await });
+            let plain = Arc::new(ArcSwap::from_pointee(PortTls::Plain));
             match TcpListener::from_std(admin) {
                 Ok(listener) => {
                     tokio::spawn(listener::accept(core.clone(), Port::Admin, listener, plain));

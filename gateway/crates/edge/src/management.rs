@@ -5,22 +5,24 @@
 //!
 //! Holds always: nothing is looked up and nothing changes before the caller is known.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use connection_store::{CloseRequest, ConnectionId, DeliveryError, Message, MessageKind, Scope};
 use percent_encoding::percent_decode_str;
 use tidegate_flow::{
     context::iso_8601,
-    sigv4::{self, SignatureError, SignedRequest},
+    iam_access::{self, Circumstances, StageArn},
+    sigv4::{self, SignatureError},
 };
-use tidegate_model::{Binary, Management};
+use tidegate_model::{AccessKey, Binary, Management};
 use tidegate_telemetry::ManagementOperation;
 
 use crate::{
     core_state::Core,
     http::{head::Head, response::Response},
-    snapshot::StageIndex,
+    snapshot::{Snapshot, StageIndex},
+    transport::Peer,
     websocket::now_ms,
 };
 
@@ -60,14 +62,15 @@ pub(crate) fn payload_too_large(core: &Core, limit: usize) -> Response {
 }
 
 /// Knows the caller, then reads what it wants.
-pub(crate) fn authorize(core: &Core, head: &Head<'_, '_>, peer: IpAddr, body: &[u8]) -> Call {
+pub(crate) fn authorize(core: &Core, head: &Head<'_, '_>, peer: &Peer, body: &[u8]) -> Call {
     let operation = match head.method {
         "POST" => ManagementOperation::Post,
         "GET" => ManagementOperation::Get,
         "DELETE" => ManagementOperation::Delete,
         _ => ManagementOperation::Other,
     };
-    let what = known(core, head, peer, body).and_then(|()| read(core, head, operation, body));
+    let call = Asked { core, head, peer, body, operation };
+    let what = call.caller().and_then(|caller| call.read(&caller));
     Call { operation, what }
 }
 
@@ -81,78 +84,142 @@ pub(crate) async fn answer(core: &Core, call: Call) -> Response {
     response
 }
 
-fn known(core: &Core, head: &Head<'_, '_>, peer: IpAddr, body: &[u8]) -> Result<(), Response> {
-    let snapshot = core.node.snapshot();
-    match &snapshot.management {
-        // The peer's own address: what a header claims of another one does not matter.
-        Management::LoopbackOnly if peer.to_canonical().is_loopback() => Ok(()),
-        Management::LoopbackOnly => Err(forbidden()),
-        Management::SigV4(_) => {
-            let mut headers = [("", &[][..]); 100];
-            for (slot, header) in headers.iter_mut().zip(head.headers) {
-                *slot = (header.name, header.value);
-            }
-            let request = SignedRequest {
-                method: head.method,
-                raw_path: head.raw_path(),
-                raw_query: head.raw_query(),
-                headers: &headers[..head.headers.len().min(headers.len())],
-                body,
-            };
-            let mut keys = core.signing_keys.lock();
-            sigv4::verify(&request, |id| snapshot.secret(id), &mut keys, now_ms() / 1000)
-                .map(drop)
-                .map_err(|err: SignatureError| {
-                    tracing::debug!(error = %err, "management call refused");
-                    Response::error(403, err.error_type(), err.message())
-                })
-        }
-    }
+/// A call as it came.
+struct Asked<'a> {
+    core: &'a Core,
+    head: &'a Head<'a, 'a>,
+    peer: &'a Peer,
+    body: &'a [u8],
+    operation: ManagementOperation,
 }
 
-fn read(
-    core: &Core,
-    head: &Head<'_, '_>,
-    operation: ManagementOperation,
-    body: &[u8],
-) -> Result<Work, Response> {
-    let snapshot = core.node.snapshot();
-    // Split first, decoded afterwards: a %2F in an id is no separator.
-    let mut path = segments(head.raw_path()).map(decoded);
-    let (stage, id) = match (path.next(), path.next(), path.next(), path.next()) {
-        (Some(stage), Some(word), Some(id), None) if word == "@connections" => (stage, id),
-        _ => return Err(forbidden()),
-    };
-    let api = snapshot.api(head.header("host").unwrap_or("")).ok_or_else(forbidden)?;
-    let index = api
-        .stage(&stage)
-        .ok_or_else(|| if snapshot.was_removed(api, &stage) { gone() } else { forbidden() })?;
-    let stage = snapshot.stage(index).ok_or_else(forbidden)?;
-    let id: ConnectionId = id.parse().map_err(|err| Response::bad_request(&format!("{err}")))?;
-    let action = match operation {
-        ManagementOperation::Post => {
-            let binary = parameter(head.raw_query(), "binary").is_some_and(|value| value == "true");
-            if binary && stage.binary == Binary::Close {
-                return Err(Response::bad_request(
-                    "this api takes no binary messages (binary = \"close\")",
-                ));
+/// Who calls.
+enum Caller {
+    /// It may do everything: a process of this machine, a worker of a local function, a key without
+    /// a policy.
+    Trusted,
+    /// The access key of this id has a policy.
+    Limited(String),
+}
+
+impl Asked<'_> {
+    fn caller(&self) -> Result<Caller, Response> {
+        let snapshot = self.core.node.snapshot();
+        match &snapshot.management {
+            // The peer's own address: what a header claims of another one does not matter.
+            Management::LoopbackOnly if self.peer.address.ip().to_canonical().is_loopback() => {
+                Ok(Caller::Trusted)
             }
-            if !binary && std::str::from_utf8(body).is_err() {
-                return Err(Response::bad_request("a text message must be UTF-8"));
+            Management::LoopbackOnly => Err(forbidden()),
+            Management::SigV4(_) => self.head.with_signed_request(self.body, |request| {
+                let worker = &self.core.node.worker_key;
+                let find = |id: &str| {
+                    snapshot.access_key(id).or((worker.access_key_id == id).then_some(worker))
+                };
+                let mut keys = self.core.signing_keys.lock();
+                let signed = sigv4::verify(request, find, &mut keys, now_ms() / 1000)
+                    .map_err(|err: SignatureError| {
+                        tracing::debug!(error = %err, "management call refused");
+                        Response::error(403, err.error_type(), err.message())
+                    })?;
+                let has_policy = |key: &AccessKey| key.policy.is_some();
+                Ok(match snapshot.access_key(&signed.access_key_id).is_some_and(has_policy) {
+                    true => Caller::Limited(signed.access_key_id),
+                    false => Caller::Trusted,
+                })
+            }),
+        }
+    }
+
+    fn read(&self, caller: &Caller) -> Result<Work, Response> {
+        let Self { core, head, body, .. } = self;
+        let snapshot = core.node.snapshot();
+        // Split first, decoded afterwards: a %2F in an id is no separator.
+        let mut path = segments(head.raw_path()).map(decoded);
+        let (stage, id) = match (path.next(), path.next(), path.next(), path.next()) {
+            (Some(stage), Some(word), Some(id), None) if word == "@connections" => (stage, id),
+            _ => return Err(forbidden()),
+        };
+        let api = snapshot.api(head.header("host").unwrap_or("")).ok_or_else(forbidden)?;
+        let index = api
+            .stage(&stage)
+            .ok_or_else(|| if snapshot.was_removed(api, &stage) { gone() } else { forbidden() })?;
+        let stage = snapshot.stage(index).ok_or_else(forbidden)?;
+        if let Caller::Limited(access_key_id) = caller {
+            self.check_policy(&snapshot, access_key_id, &stage.scope, &id)?;
+        }
+        if snapshot.management_throttle.as_ref().is_some_and(|b| !b.take(core.node.now_ns())) {
+            return Err(Response::error(
+                429,
+                "LimitExceededException",
+                "more management calls than `management.throttle` lets through",
+            ));
+        }
+        let id: ConnectionId =
+            id.parse().map_err(|err| Response::bad_request(&format!("{err}")))?;
+        let action = match self.operation {
+            ManagementOperation::Post => {
+                let binary =
+                    parameter(head.raw_query(), "binary").is_some_and(|value| value == "true");
+                if binary && stage.binary == Binary::Close {
+                    return Err(Response::bad_request(
+                        "this api takes no binary messages (binary = \"close\")",
+                    ));
+                }
+                if !binary && std::str::from_utf8(body).is_err() {
+                    return Err(Response::bad_request("a text message must be UTF-8"));
+                }
+                let kind = if binary { MessageKind::Binary } else { MessageKind::Text };
+                Action::Post(Message { kind, payload: Bytes::copy_from_slice(body) })
             }
-            let kind = if binary { MessageKind::Binary } else { MessageKind::Text };
-            Action::Post(Message { kind, payload: Bytes::copy_from_slice(body) })
+            ManagementOperation::Get => Action::Get,
+            ManagementOperation::Delete => Action::Delete(close_request(head.raw_query())?),
+            ManagementOperation::Other => {
+                return Err(Response {
+                    extra: "Allow: POST, GET, DELETE\r\n",
+                    ..Response::error(405, "MethodNotAllowedException", "POST, GET or DELETE")
+                });
+            }
+        };
+        Ok(Work { scope: stage.scope.clone(), stage: index, id, action })
+    }
+
+    /// Whether the key's policy lets it do this (websocket-api, 9.6).
+    fn check_policy(
+        &self,
+        snapshot: &Snapshot,
+        access_key_id: &str,
+        scope: &Scope,
+        connection_id: &str,
+    ) -> Result<(), Response> {
+        let key = snapshot.access_key(access_key_id).ok_or_else(forbidden)?;
+        let arn = StageArn {
+            region: &snapshot.region,
+            account_id: &snapshot.account_id,
+            api_id: &scope.api,
+            stage: &scope.stage,
+        };
+        let path = format!("@connections/{connection_id}");
+        let resource = arn.management(self.head.method, &path);
+        let facts = iam_access::facts(key, &snapshot.account_id);
+        let circumstances = Circumstances {
+            source_ip: self.peer.address.ip().to_canonical(),
+            secure_transport: self.peer.tls.is_some(),
+            user_agent: self.head.header("user-agent"),
+            referer: self.head.header("referer"),
+            now_s: now_ms() / 1000,
+        };
+        let decision = iam_access::decide(key, &circumstances.manage(&resource, &facts));
+        if decision.is_allowed() {
+            return Ok(());
         }
-        ManagementOperation::Get => Action::Get,
-        ManagementOperation::Delete => Action::Delete(close_request(head.raw_query())?),
-        ManagementOperation::Other => {
-            return Err(Response {
-                extra: "Allow: POST, GET, DELETE\r\n",
-                ..Response::error(405, "MethodNotAllowedException", "POST, GET or DELETE")
-            });
-        }
-    };
-    Ok(Work { scope: stage.scope.clone(), stage: index, id, action })
+        tracing::debug!(access_key_id, resource = resource.resource, "a policy does not allow it");
+        Err(Response::error(
+            403,
+            "AccessDeniedException",
+            "the access key's policy does not allow execute-api:ManageConnections here",
+        ))
+    }
 }
 
 /// `?code=&reason=` of a delete (tidegate, section 6).

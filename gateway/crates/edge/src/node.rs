@@ -10,13 +10,16 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use connection_store::{ConnectionStore, Lease, MemoryStore};
-use tidegate_model::Configuration;
+use parking_lot::Mutex;
+use tidegate_authorizers::jwt::JwtKeyCache;
+use tidegate_integrations::LocalFunctions;
+use tidegate_model::{AccessKey, Configuration};
 use tidegate_telemetry::Metrics;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
     admission::Clients,
-    snapshot::{CompileError, Registry, Snapshot},
+    snapshot::{CompileError, Compiler, Registry, Snapshot},
     websocket::Connection,
 };
 
@@ -27,6 +30,11 @@ pub(crate) struct Node {
     store: Box<dyn ConnectionStore<Connection>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clients: Arc<Clients>,
+    /// The keys that tokens are signed with, by issuer.
+    pub(crate) jwt_keys: JwtKeyCache,
+    /// What the workers of local functions sign with; nobody else knows it.
+    pub(crate) worker_key: AccessKey,
+    functions: Mutex<Arc<LocalFunctions>>,
     phase: AtomicU8,
     /// Calls of integrations under way, `$connect` and `$disconnect` included.
     running: AtomicUsize,
@@ -44,15 +52,27 @@ impl Node {
     pub(crate) fn new(
         configuration: &Configuration,
         metrics: Arc<Metrics>,
+        functions: Arc<LocalFunctions>,
+        worker_key: AccessKey,
     ) -> Result<Arc<Self>, CompileError> {
         let registry = Registry::default();
-        let snapshot = Snapshot::compile(configuration, None, &registry, &metrics)?;
+        let jwt_keys = JwtKeyCache::new();
+        let compiler = Compiler {
+            registry: &registry,
+            metrics: &metrics,
+            functions: &functions,
+            jwt_keys: &jwt_keys,
+        };
+        let snapshot = Snapshot::compile(configuration, None, &compiler)?;
         Ok(Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry,
             store: Box::new(MemoryStore::new()),
             metrics,
             clients: Arc::default(),
+            jwt_keys,
+            worker_key,
+            functions: Mutex::new(functions),
             phase: AtomicU8::new(Phase::Serving as u8),
             running: AtomicUsize::new(0),
             started: Instant::now(),
@@ -64,14 +84,32 @@ impl Node {
         self.snapshot.load()
     }
 
-    /// Swaps the configuration, or keeps the old one.
-    pub(crate) fn reload(&self, configuration: &Configuration) -> Result<(), CompileError> {
+    /// Compiles a configuration whose local functions are `functions`. Nothing changes yet.
+    pub(crate) fn compile(
+        &self,
+        configuration: &Configuration,
+        functions: &Arc<LocalFunctions>,
+    ) -> Result<Snapshot, CompileError> {
         let previous = self.snapshot();
-        let snapshot =
-            Snapshot::compile(configuration, Some(&previous), &self.registry, &self.metrics)?;
+        let compiler = Compiler {
+            registry: &self.registry,
+            metrics: &self.metrics,
+            functions,
+            jwt_keys: &self.jwt_keys,
+        };
+        Snapshot::compile(configuration, Some(&previous), &compiler)
+    }
+
+    /// Serves `snapshot`, which was compiled with `functions`, from now on.
+    pub(crate) fn swap(&self, snapshot: Snapshot, functions: Arc<LocalFunctions>) {
         self.snapshot.store(Arc::new(snapshot));
+        *self.functions.lock() = functions;
         self.registry.reopen_access_logs();
-        Ok(())
+    }
+
+    /// The functions whose workers this node runs.
+    pub(crate) fn functions(&self) -> Arc<LocalFunctions> {
+        self.functions.lock().clone()
     }
 
     pub(crate) fn store(&self) -> &dyn ConnectionStore<Connection> {

@@ -17,12 +17,23 @@ use std::{
 
 use connection_store::Scope;
 use parking_lot::Mutex;
-use tidegate_flow::token_bucket::TokenBucket;
-use tidegate_integrations::CompiledIntegration;
+use tidegate_authorizers::{
+    CompiledAuthorizer, IamAuthorizer, RequestAuthorizer,
+    jwt::{JwtKeyCache, JwtVerifier},
+};
+use tidegate_flow::{
+    iam_access::StageArn,
+    models::{BodyValidator, ModelSet},
+    token_bucket::TokenBucket,
+    usage_plan::UsagePlans,
+};
+use tidegate_integrations::{
+    Aws, AwsEnvironment, CompiledIntegration, InvalidIntegration, LocalFunctions, Surroundings,
+};
 use tidegate_model::{
-    AccessLogFormat, Api, Binary, Configuration, DomainPattern, InvalidUri, Limits, Management,
-    OriginPattern, PostDuringConnect, RequiredParameter, RouteKey, Secret, SelectionExpression,
-    Stage, Throttle,
+    AccessKey, AccessLogFormat, Api, ApiKeySource, AuthorizerKind, Binary, Configuration,
+    DomainPattern, Limits, Management, OriginPattern, PostDuringConnect, RequiredParameter, Route,
+    RouteKey, SelectionExpression, Stage, Throttle,
 };
 use tidegate_telemetry::{AccessLog, AccessLogError, Metrics, RouteMetrics, StageMetrics};
 
@@ -37,16 +48,34 @@ pub(crate) struct StageIndex(u32);
 /// Why a configuration that was checked could still not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// A uri does not expand.
-    #[error("apis.{api}.integrations.{integration}.uri")]
-    Uri {
+    /// A uri does not expand, a template does not compile.
+    #[error("apis.{api}.integrations.{integration}")]
+    Integration {
         /// The api.
         api: String,
         /// The integration.
         integration: String,
         /// What is wrong.
         #[source]
-        source: InvalidUri,
+        source: InvalidIntegration,
+    },
+    /// An authorizer cannot decide.
+    #[error("apis.{api}.authorizers.{authorizer}: {reason}")]
+    Authorizer {
+        /// The api.
+        api: String,
+        /// The authorizer.
+        authorizer: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A model is no JSON Schema, or a route names none that there is.
+    #[error("apis.{api}.models: {reason}")]
+    Models {
+        /// The api.
+        api: String,
+        /// What is wrong.
+        reason: String,
     },
     /// An access log does not open.
     #[error("apis.{api}.stages.{stage}.access_log")]
@@ -72,7 +101,14 @@ pub(crate) struct Registry {
 pub(crate) struct Snapshot {
     pub(crate) limits: Limits,
     pub(crate) management: Management,
-    secrets: HashMap<String, Secret>,
+    /// Over all calls of the management API.
+    pub(crate) management_throttle: Option<TokenBucket>,
+    /// By id; of `management`.
+    access_keys: HashMap<String, AccessKey>,
+    /// What stands in ARNs.
+    pub(crate) region: String,
+    pub(crate) account_id: String,
+    pub(crate) usage_plans: UsagePlans,
     pub(crate) new_connections: Option<TokenBucket>,
     apis: Vec<ApiEntry>,
     /// By [`StageIndex`]. A stage that a reload removed stays here as it was last: its connections
@@ -100,6 +136,7 @@ pub(crate) struct StageEntry {
     pub(crate) disconnect: Option<Arc<RouteEntry>>,
     pub(crate) binary: Binary,
     pub(crate) post_during_connect: PostDuringConnect,
+    pub(crate) api_key_source: ApiKeySource,
     pub(crate) throttle: Option<TokenBucket>,
     pub(crate) access_log: Option<(AccessLog, AccessLogFormat)>,
     pub(crate) metrics: StageMetrics,
@@ -114,10 +151,30 @@ pub(crate) struct RouteEntry {
     pub(crate) reply: bool,
     pub(crate) throttle: Option<TokenBucket>,
     pub(crate) required: Vec<RequiredParameter>,
+    pub(crate) authorizer: Option<RouteAuthorizer>,
+    pub(crate) api_key_required: bool,
+    pub(crate) validator: Option<BodyValidator>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// When a failure of this route was last logged, and how many were not; milliseconds.
     last_warning_ms: AtomicU64,
     unlogged: AtomicU64,
+}
+
+/// Who decides about a connect.
+#[derive(Debug)]
+pub(crate) enum RouteAuthorizer {
+    /// A signature, which is checked while the request is there as it was received.
+    Iam(IamAuthorizer),
+    /// Somebody who is asked.
+    Asked(CompiledAuthorizer),
+}
+
+/// What snapshots are compiled with, besides the configuration.
+pub(crate) struct Compiler<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) metrics: &'a Arc<Metrics>,
+    pub(crate) functions: &'a Arc<LocalFunctions>,
+    pub(crate) jwt_keys: &'a JwtKeyCache,
 }
 
 impl Snapshot {
@@ -125,14 +182,20 @@ impl Snapshot {
     pub(crate) fn compile(
         configuration: &Configuration,
         previous: Option<&Self>,
-        registry: &Registry,
-        metrics: &Arc<Metrics>,
+        compiler: &Compiler<'_>,
     ) -> Result<Self, CompileError> {
+        let registry = compiler.registry;
+        let aws = Arc::new(Aws::new(configuration.aws.clone(), AwsEnvironment::of_process()));
+        let max_answer_bytes = MAX_ANSWER_BYTES.max(configuration.limits.max_message_bytes);
         let mut apis = Vec::with_capacity(configuration.apis.len());
         let mut stages: Vec<Option<Arc<StageEntry>>> = Vec::new();
         let mut used_logs = Vec::new();
         for api in &configuration.apis {
             let mut names = HashMap::new();
+            let models = ModelSet::compile(&api.models).map_err(|invalid| CompileError::Models {
+                api: api.id.to_string(),
+                reason: joined(invalid.iter()),
+            })?;
             for stage in &api.stages {
                 let index = registry.stage(api.id.as_str(), stage.name.as_str());
                 let position = index.0 as usize;
@@ -140,8 +203,21 @@ impl Snapshot {
                     stages.resize_with(position + 1, || None);
                 }
                 used_logs.extend(stage.access_log.as_ref().map(|log| log.path.clone()));
-                let max_answer_bytes = MAX_ANSWER_BYTES.max(configuration.limits.max_message_bytes);
-                let entry = compile_stage(api, stage, max_answer_bytes, registry, metrics)?;
+                let arn = StageArn {
+                    region: &configuration.aws.region,
+                    account_id: &configuration.aws.account_id,
+                    api_id: api.id.as_str(),
+                    stage: stage.name.as_str(),
+                };
+                let around = Surroundings {
+                    api_id: api.id.as_str(),
+                    variables: &stage.variables,
+                    max_answer_bytes,
+                    aws: &aws,
+                    functions: compiler.functions,
+                };
+                let entry = StageCompiler { api, stage, models: &models, arn, around, compiler }
+                    .compile()?;
                 stages[position] = Some(Arc::new(entry));
                 names.insert(stage.name.to_string(), index);
             }
@@ -165,12 +241,16 @@ impl Snapshot {
             }
         }
         registry.access_logs.lock().retain(|path, _| used_logs.contains(path));
-        let secrets = match &configuration.management {
+        let access_keys = match &configuration.management {
             Management::LoopbackOnly => HashMap::new(),
-            Management::SigV4(credentials) => credentials
-                .iter()
-                .map(|c| (c.access_key_id.clone(), c.secret_access_key.clone()))
-                .collect(),
+            Management::SigV4(keys) => {
+                keys.iter().map(|key| (key.access_key_id.clone(), key.clone())).collect()
+            }
+        };
+        let usage_plans = UsagePlans::new(&configuration.api_keys, &configuration.usage_plans);
+        let usage_plans = match previous {
+            Some(previous) => usage_plans.carry_over(&previous.usage_plans),
+            None => usage_plans,
         };
         let new_connections = configuration.limits.new_connections_per_s.map(|rate| {
             TokenBucket::new(Throttle { rate: f64::from(rate.get()), burst: rate.get() })
@@ -178,7 +258,11 @@ impl Snapshot {
         Ok(Self {
             limits: configuration.limits.clone(),
             management: configuration.management.clone(),
-            secrets,
+            management_throttle: configuration.management_throttle.map(TokenBucket::new),
+            access_keys,
+            region: configuration.aws.region.clone(),
+            account_id: configuration.aws.account_id.clone(),
+            usage_plans,
             new_connections,
             apis,
             stages,
@@ -222,9 +306,9 @@ impl Snapshot {
         !self.removed.values().any(|removed| *removed == index)
     }
 
-    /// The secret of an access key.
-    pub(crate) fn secret(&self, access_key_id: &str) -> Option<&Secret> {
-        self.secrets.get(access_key_id)
+    /// An access key of the management API's.
+    pub(crate) fn access_key(&self, access_key_id: &str) -> Option<&AccessKey> {
+        self.access_keys.get(access_key_id)
     }
 }
 
@@ -284,87 +368,144 @@ impl Registry {
     }
 }
 
-fn compile_stage(
-    api: &Api,
-    stage: &Stage,
-    max_answer_bytes: usize,
-    registry: &Registry,
-    metrics: &Arc<Metrics>,
-) -> Result<StageEntry, CompileError> {
-    let keys = api.routes.iter().map(|route| route.key.as_str());
-    // Events of a kind that has no route are counted and logged under the kind's own key.
-    let always = [RouteKey::CONNECT, RouteKey::DISCONNECT];
-    let stage_metrics = metrics.stage(api.id.as_str(), stage.name.as_str(), keys.chain(always));
-    let handles = |key: &str| {
-        stage_metrics
-            .route(key)
-            .cloned()
-            .expect("handles were made for every route and @connections")
-    };
-    let mut routes = HashMap::new();
-    for route in &api.routes {
-        let integration = match route.integration.map(|index| &api.integrations[index]) {
+/// One stage while it is compiled.
+struct StageCompiler<'a> {
+    api: &'a Api,
+    stage: &'a Stage,
+    models: &'a ModelSet,
+    arn: StageArn<'a>,
+    around: Surroundings<'a>,
+    compiler: &'a Compiler<'a>,
+}
+
+impl StageCompiler<'_> {
+    fn compile(&self) -> Result<StageEntry, CompileError> {
+        let Self { api, stage, .. } = self;
+        let keys = api.routes.iter().map(|route| route.key.as_str());
+        // Events of a kind that has no route are counted and logged under the kind's own key.
+        let always = [RouteKey::CONNECT, RouteKey::DISCONNECT];
+        let metrics = self.compiler.metrics.stage(
+            api.id.as_str(),
+            stage.name.as_str(),
+            keys.chain(always),
+        );
+        let handles = |key: &str| {
+            metrics.route(key).cloned().expect("handles were made for every route and @connections")
+        };
+        let mut routes = HashMap::new();
+        for route in &api.routes {
+            let entry = self.route(route, handles(route.key.as_str()))?;
+            routes.insert(Box::from(route.key.as_str()), Arc::new(entry));
+        }
+        Ok(StageEntry {
+            scope: Arc::new(Scope { api: api.id.as_str().into(), stage: stage.name.as_str().into() }),
+            variables: stage.variables.clone(),
+            expression: api.route_selection_expression.clone(),
+            connect: routes.remove(RouteKey::CONNECT),
+            disconnect: routes.remove(RouteKey::DISCONNECT),
+            routes,
+            binary: api.binary,
+            post_during_connect: api.post_during_connect,
+            api_key_source: api.api_key_source,
+            throttle: stage.throttle.map(TokenBucket::new),
+            access_log: self.access_log()?,
+            posts: handles("@connections"),
+            metrics,
+        })
+    }
+
+    fn route(&self, route: &Route, metrics: Arc<RouteMetrics>) -> Result<RouteEntry, CompileError> {
+        let integration = match route.integration.map(|index| &self.api.integrations[index]) {
             None => None,
             Some(integration) => Some(
-                CompiledIntegration::compile(
-                    api.id.as_str(),
-                    integration,
-                    &stage.variables,
-                    max_answer_bytes,
-                )
-                .map_err(|source| CompileError::Uri {
-                    api: api.id.to_string(),
-                    integration: integration.name.clone(),
-                    source,
-                })?,
+                CompiledIntegration::compile(&self.around, integration)
+                    .map_err(|source| self.bad_integration(&integration.name, source))?,
             ),
         };
-        let entry = Arc::new(RouteEntry {
+        let validator = match &route.validation {
+            None => None,
+            Some(validation) => {
+                Some(BodyValidator::compile(validation, self.models).map_err(|unknown| {
+                    CompileError::Models {
+                        api: self.api.id.to_string(),
+                        reason: joined(unknown.iter()),
+                    }
+                })?)
+            }
+        };
+        Ok(RouteEntry {
             key: route.key.as_str().into(),
             integration,
             reply: route.reply,
             throttle: route.throttle.map(TokenBucket::new),
             required: route.request_parameters.clone(),
-            metrics: handles(route.key.as_str()),
+            authorizer: route.authorizer.map(|index| self.authorizer(index)).transpose()?,
+            api_key_required: route.api_key_required,
+            validator,
+            metrics,
             last_warning_ms: AtomicU64::new(0),
             unlogged: AtomicU64::new(0),
-        });
-        routes.insert(Box::from(route.key.as_str()), entry);
+        })
     }
-    let access_log = match &stage.access_log {
-        None => None,
-        Some(settings) => {
-            let mut open = registry.access_logs.lock();
-            let log = match open.get(&settings.path) {
-                Some(log) => log.clone(),
-                None => {
-                    let log = AccessLog::open(&settings.path, metrics.access_log_dropped())
-                        .map_err(|source| CompileError::AccessLog {
-                            api: api.id.to_string(),
-                            stage: stage.name.to_string(),
-                            source,
-                        })?;
-                    open.insert(settings.path.clone(), log.clone());
-                    log
-                }
-            };
-            Some((log, settings.format.clone()))
+
+    fn authorizer(&self, index: usize) -> Result<RouteAuthorizer, CompileError> {
+        let authorizer = &self.api.authorizers[index];
+        Ok(match &authorizer.kind {
+            AuthorizerKind::Iam(keys) => {
+                RouteAuthorizer::Iam(IamAuthorizer::new(keys, &self.arn))
+            }
+            AuthorizerKind::Jwt(rules) => {
+                let verifier = JwtVerifier::new((**rules).clone(), self.compiler.jwt_keys);
+                RouteAuthorizer::Asked(CompiledAuthorizer::Jwt(Box::new(verifier)))
+            }
+            AuthorizerKind::Request(settings) => {
+                let integration = &self.api.integrations[settings.integration];
+                let compiled =
+                    RequestAuthorizer::compile(&self.around, &self.arn, settings, integration)
+                        .map_err(|source| self.bad_integration(&integration.name, source))?;
+                let compiled = compiled.ok_or_else(|| CompileError::Authorizer {
+                    api: self.api.id.to_string(),
+                    authorizer: authorizer.name.clone(),
+                    reason: format!("the integration {} is no function", integration.name),
+                })?;
+                RouteAuthorizer::Asked(CompiledAuthorizer::Request(Box::new(compiled)))
+            }
+        })
+    }
+
+    fn bad_integration(&self, integration: &str, source: InvalidIntegration) -> CompileError {
+        CompileError::Integration {
+            api: self.api.id.to_string(),
+            integration: integration.to_owned(),
+            source,
         }
-    };
-    Ok(StageEntry {
-        scope: Arc::new(Scope { api: api.id.as_str().into(), stage: stage.name.as_str().into() }),
-        variables: stage.variables.clone(),
-        expression: api.route_selection_expression.clone(),
-        connect: routes.remove(RouteKey::CONNECT),
-        disconnect: routes.remove(RouteKey::DISCONNECT),
-        routes,
-        binary: api.binary,
-        post_during_connect: api.post_during_connect,
-        throttle: stage.throttle.map(TokenBucket::new),
-        access_log,
-        posts: handles("@connections"),
-        metrics: stage_metrics,
-    })
+    }
+
+    fn access_log(&self) -> Result<Option<(AccessLog, AccessLogFormat)>, CompileError> {
+        let Some(settings) = &self.stage.access_log else { return Ok(None) };
+        let mut open = self.compiler.registry.access_logs.lock();
+        let log = match open.get(&settings.path) {
+            Some(log) => log.clone(),
+            None => {
+                let dropped = self.compiler.metrics.access_log_dropped();
+                let log = AccessLog::open(&settings.path, dropped).map_err(|source| {
+                    CompileError::AccessLog {
+                        api: self.api.id.to_string(),
+                        stage: self.stage.name.to_string(),
+                        source,
+                    }
+                })?;
+                open.insert(settings.path.clone(), log.clone());
+                log
+            }
+        };
+        Ok(Some((log, settings.format.clone())))
+    }
+}
+
+/// Several problems in one line.
+fn joined<'p, P: std::fmt::Display + 'p>(problems: impl Iterator<Item = &'p P>) -> String {
+    problems.map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A host without its port; an IPv6 address keeps its brackets.

@@ -3,7 +3,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    RootCertStore, ServerConfig,
+    ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
@@ -27,16 +27,41 @@ pub enum TlsError {
     Unusable(String),
 }
 
+/// What a port answers TLS with, and to whom.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum PortTls {
+    /// Nobody: the port speaks plain HTTP.
+    #[default]
+    Plain,
+    /// Everybody: the port speaks nothing else.
+    Always(Arc<ServerConfig>),
+    /// Loopback peers whose first byte begins a TLS handshake; it speaks plain HTTP with all
+    /// others. For development, see
+    /// [`DevelopmentAuthority`](crate::development_authority::DevelopmentAuthority).
+    ForLoopbackToo(Arc<ServerConfig>),
+}
+
+impl PortTls {
+    /// What `[listen]` asks for; where it asks for no TLS, `development` is for loopback peers.
+    pub(crate) fn of(
+        files: Option<&TlsFiles>,
+        development: Option<Arc<ServerConfig>>,
+    ) -> Result<Self, TlsError> {
+        Ok(match (files, development) {
+            (Some(files), _) => Self::Always(load_tls(files)?),
+            (None, Some(config)) => Self::ForLoopbackToo(config),
+            (None, None) => Self::Plain,
+        })
+    }
+}
+
 /// Reads the files. TLS 1.2 and 1.3, HTTP/1.1 only.
 pub fn load_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates("certificate", &files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.private_key)
         .map_err(|err| file_error("private_key", &files.private_key, &err))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let unusable = |err: &dyn std::error::Error| TlsError::Unusable(err.to_string());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|err| unusable(&err))?;
+    let builder = builder().map_err(|err| unusable(&err))?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
@@ -44,15 +69,33 @@ pub fn load_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
             for certificate in certificates("client_ca", path)? {
                 roots.add(certificate).map_err(|err| unusable(&err))?;
             }
+            let provider = builder.crypto_provider().clone();
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
                 .map_err(|err| unusable(&err))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(|err| unusable(&err))?;
+    let config = builder.with_single_cert(chain, key).map_err(|err| unusable(&err))?;
+    Ok(http_1_1_only(config))
+}
+
+/// The same for a chain and a key in memory, for all clients.
+pub(crate) fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    Ok(http_1_1_only(builder()?.with_no_client_auth().with_single_cert(chain, key)?))
+}
+
+fn builder() -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
+    ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+}
+
+fn http_1_1_only(mut config: ServerConfig) -> Arc<ServerConfig> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -9,6 +9,8 @@
 //! all other control characters and the line separators U+2028 and U+2029 become `\u` and four hex
 //! digits. Everything else, spaces and all other Unicode, stays as it is, so in a format of words
 //! between spaces those that clients choose (`identity.userAgent`, `domainName`) belong in quotes.
+//! And no API key stands in a log: `identity.apiKey` is `****` where there is one, and
+//! `identity.apiKeyId` tells whose it was.
 //!
 //! A value that is not set or empty is `-`, so that columns keep their places.
 
@@ -36,26 +38,92 @@ pub struct Outcome<'a> {
     pub error_message: Option<&'a str>,
     /// `error.responseType`: `BAD_REQUEST`, `THROTTLED` and so on (gateway response types).
     pub error_response_type: Option<&'a str>,
+    /// `error.validationErrorString`: what a model has against the message; none of the message.
+    pub validation_error: Option<&'a str>,
+    /// `integration.requestId`, `awsEndpointRequestId`: what the service calls the request.
+    pub integration_request_id: Option<&'a str>,
+    /// `authorizer.*`, of a connect that asked a function.
+    pub authorizer: AuthorizerOutcome<'a>,
+    /// `authenticate.*`: whose signature or token it is.
+    pub authenticate: StepOutcome<'a>,
+    /// `authorize.*`: whether whoever it is may connect.
+    pub authorize: StepOutcome<'a>,
 }
+
+/// How asking a REQUEST authorizer went. What it said (`principalId` and its context) is the
+/// event's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AuthorizerOutcome<'a> {
+    /// `error`: why there is no answer of use.
+    pub error: Option<&'a str>,
+    /// `integrationLatency`: how long the function took.
+    pub integration_latency_ms: Option<u64>,
+    /// `integrationStatus`: what the service that runs the function returned.
+    pub integration_status: Option<u16>,
+    /// `latency`: how long it all took.
+    pub latency_ms: Option<u64>,
+    /// `requestId`: what the service calls the request.
+    pub request_id: Option<&'a str>,
+    /// `status`: what came of it, 200, 401, 403 or 500.
+    pub status: Option<u16>,
+}
+
+/// How one step on a connect's way went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepOutcome<'a> {
+    /// `error`.
+    pub error: Option<&'a str>,
+    /// `latency`.
+    pub latency_ms: Option<u64>,
+    /// `status`: 200, or the refusal's.
+    pub status: Option<u16>,
+}
+
+/// Names of an outcome that an authorizer's context might have too. In a log they are the
+/// outcome's, on each kind of line.
+const AUTHORIZERS_OWN: [&str; 5] = [
+    "authorizer.error",
+    "authorizer.integrationStatus",
+    "authorizer.latency",
+    "authorizer.requestId",
+    "authorizer.status",
+];
 
 impl Outcome<'_> {
     /// The value of `$context.{name}` if it is one of an outcome's and set.
     fn variable(&self, name: &str) -> Option<Cow<'_, str>> {
         let status = |status: Option<u16>| Some(Cow::Owned(status?.to_string()));
+        let latency = |latency_ms: Option<u64>| Some(Cow::Owned(latency_ms?.to_string()));
+        let (authorizer, authenticate, authorize) =
+            (&self.authorizer, &self.authenticate, &self.authorize);
         match name {
             "status" => status(self.status),
             "integration.status" => status(self.integration_status),
             "integration.integrationStatus" | "integrationStatus" => {
                 status(self.integration_service_status)
             }
-            "integration.latency" | "integrationLatency" => {
-                Some(Cow::Owned(self.integration_latency_ms?.to_string()))
-            }
+            "integration.latency" | "integrationLatency" => latency(self.integration_latency_ms),
             "integration.error" | "integrationErrorMessage" => {
                 self.integration_error.map(Cow::Borrowed)
             }
+            "integration.requestId" | "awsEndpointRequestId" => {
+                self.integration_request_id.map(Cow::Borrowed)
+            }
             "error.message" | "error.messageString" => self.error_message.map(Cow::Borrowed),
             "error.responseType" => self.error_response_type.map(Cow::Borrowed),
+            "error.validationErrorString" => self.validation_error.map(Cow::Borrowed),
+            "authorizer.error" => authorizer.error.map(Cow::Borrowed),
+            "authorizer.integrationLatency" => latency(authorizer.integration_latency_ms),
+            "authorizer.integrationStatus" => status(authorizer.integration_status),
+            "authorizer.latency" => latency(authorizer.latency_ms),
+            "authorizer.requestId" => authorizer.request_id.map(Cow::Borrowed),
+            "authorizer.status" => status(authorizer.status),
+            "authenticate.error" => authenticate.error.map(Cow::Borrowed),
+            "authenticate.latency" => latency(authenticate.latency_ms),
+            "authenticate.status" => status(authenticate.status),
+            "authorize.error" => authorize.error.map(Cow::Borrowed),
+            "authorize.latency" => latency(authorize.latency_ms),
+            "authorize.status" => status(authorize.status),
             _ => None,
         }
     }
@@ -76,7 +144,12 @@ pub fn render(
             }
             AccessLogPiece::Context(name) => name,
         };
-        let value = outcome.variable(name).or_else(|| event.variable(name));
+        let of_event = || match name.as_str() {
+            "identity.apiKey" => event.variable(name).map(|_| Cow::Borrowed("****")),
+            name if AUTHORIZERS_OWN.contains(&name) => None,
+            name => event.variable(name),
+        };
+        let value = outcome.variable(name).or_else(of_event);
         // The one value that brings its own quotes.
         let quote = if name == "error.messageString" { "\"" } else { "" };
         match value.filter(|value| !value.is_empty()) {
@@ -116,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        context::{ConnectionFacts, Occurrence},
+        context::{ConnectionFacts, Occurrence, tests::authorization},
         opaque_id::OpaqueId,
     };
 
@@ -129,6 +202,7 @@ mod tests {
             source_ip: [192, 0, 2, 1].into(),
             user_agent: user_agent.map(Into::into),
             connected_at_ms: 1_701_245_000_000,
+            authorization: None,
         }
     }
 
@@ -186,6 +260,26 @@ mod tests {
             integration_error: Some("no answer within 29s"),
             error_message: Some("Internal server error"),
             error_response_type: Some("INTEGRATION_TIMEOUT"),
+            validation_error: Some("no `text`"),
+            integration_request_id: Some("lambda-1"),
+            authorizer: AuthorizerOutcome {
+                error: Some("no policy"),
+                integration_latency_ms: Some(12),
+                integration_status: Some(201),
+                latency_ms: Some(13),
+                request_id: Some("lambda-2"),
+                status: Some(501),
+            },
+            authenticate: StepOutcome {
+                error: Some("expired"),
+                latency_ms: Some(1),
+                status: Some(401),
+            },
+            authorize: StepOutcome {
+                error: Some("denied"),
+                latency_ms: Some(2),
+                status: Some(403),
+            },
         };
         let of = |name: &str| {
             let format = format!("$context.requestId|$context.{name}");
@@ -204,6 +298,21 @@ mod tests {
             ("error.message", "Internal server error"),
             ("error.messageString", "\"Internal server error\""),
             ("error.responseType", "INTEGRATION_TIMEOUT"),
+            ("error.validationErrorString", "no `text`"),
+            ("integration.requestId", "lambda-1"),
+            ("awsEndpointRequestId", "lambda-1"),
+            ("authorizer.error", "no policy"),
+            ("authorizer.integrationLatency", "12"),
+            ("authorizer.integrationStatus", "201"),
+            ("authorizer.latency", "13"),
+            ("authorizer.requestId", "lambda-2"),
+            ("authorizer.status", "501"),
+            ("authenticate.error", "expired"),
+            ("authenticate.latency", "1"),
+            ("authenticate.status", "401"),
+            ("authorize.error", "denied"),
+            ("authorize.latency", "2"),
+            ("authorize.status", "403"),
         ] {
             assert_eq!(of(name), value, "{name}");
         }
@@ -222,6 +331,28 @@ mod tests {
                 &Outcome::default(),
             ),
             "RequestRequestR= - - 1000 - - - - -"
+        );
+    }
+
+    /// reliability, line 18: no key stands in a log. The context of that authorizer has a `status`,
+    /// which is not the authorizer's own.
+    #[test]
+    fn a_line_says_who_connected_and_not_with_which_key() {
+        let mut connection = connection(None);
+        connection.authorization = Some(Box::new(authorization()));
+        let format = "$context.requestId $context.authorizer.principalId $context.authorizer.k \
+                      $context.authorizer.integrationLatency $context.authorizer.status \
+                      $context.identity.apiKey $context.identity.apiKeyId $context.identity.user \
+                      $context.identity.userArn $context.identity.accountId";
+        assert_eq!(
+            line(format, &connection, &message(), &Outcome::default()),
+            "RequestRequestR= u1 v 123 - **** partner ann arn:aws:iam::123456789012:user/ann \
+             123456789012"
+        );
+        connection.authorization = None;
+        assert_eq!(
+            line(format, &connection, &message(), &Outcome::default()),
+            "RequestRequestR= - - - - - - - - -"
         );
     }
 

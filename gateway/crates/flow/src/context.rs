@@ -6,6 +6,7 @@
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use bytes::Bytes;
+use tidegate_model::Secret;
 use time::{OffsetDateTime, UtcDateTime};
 
 use crate::opaque_id::OpaqueId;
@@ -27,6 +28,92 @@ pub struct ConnectionFacts {
     pub user_agent: Option<Box<str>>,
     /// `connectedAt`, milliseconds since 1970.
     pub connected_at_ms: u64,
+    /// What is known of who connected; `None` where nobody asked.
+    pub authorization: Option<Box<Authorization>>,
+}
+
+/// Who connected, as authorizers and API keys say. Fixed when the connection is accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Authorization {
+    /// What an authorizer said: `requestContext.authorizer`.
+    pub authorizer: Option<AuthorizerFacts>,
+    /// `identity.apiKey` and `identity.apiKeyId`.
+    pub api_key: Option<ApiKeyFacts>,
+    /// Whose access key signed the upgrade request.
+    pub iam: Option<IamFacts>,
+    /// When the connection is to be closed because its token has expired, milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// `requestContext.authorizer` (websocket-api, 9.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuthorizerFacts {
+    /// `principalId`.
+    pub principal_id: String,
+    /// `integrationLatency`, milliseconds; of an authorizer that called a function.
+    pub integration_latency_ms: Option<u64>,
+    /// What it said besides, in its order. Every value is a string; no name is `principalId` or
+    /// `integrationLatency`, none comes twice.
+    pub context: Vec<(String, String)>,
+}
+
+/// An API key that a usage plan admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyFacts {
+    /// `identity.apiKey`.
+    pub value: Secret,
+    /// `identity.apiKeyId`: its name.
+    pub id: String,
+}
+
+/// Whose signature it was (websocket-api, 4.2 and 9.6).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IamFacts {
+    /// `identity.accessKey`.
+    pub access_key: String,
+    /// `identity.accountId`.
+    pub account_id: String,
+    /// `identity.user` and `identity.caller`: the user's name, or the access key where it has
+    /// none.
+    pub user: String,
+    /// `identity.userArn`.
+    pub user_arn: String,
+}
+
+impl Authorization {
+    /// Who it is: an authorizer's principal, or the user whose access key signed.
+    pub fn principal_id(&self) -> Option<&str> {
+        let authorizer = self.authorizer.as_ref().map(|said| said.principal_id.as_str());
+        authorizer.or(self.iam.as_ref().map(|signed| signed.user.as_str()))
+    }
+
+    /// The value of a whole name such as `identity.apiKeyId`.
+    fn identity(&self, name: &str) -> Option<&str> {
+        let (api_key, iam) = (self.api_key.as_ref(), self.iam.as_ref());
+        match name {
+            "identity.apiKey" => api_key.map(|key| key.value.reveal()),
+            "identity.apiKeyId" => api_key.map(|key| key.id.as_str()),
+            "identity.accessKey" => iam.map(|signed| signed.access_key.as_str()),
+            "identity.accountId" => iam.map(|signed| signed.account_id.as_str()),
+            "identity.caller" | "identity.user" => iam.map(|signed| signed.user.as_str()),
+            "identity.userArn" => iam.map(|signed| signed.user_arn.as_str()),
+            _ => None,
+        }
+    }
+}
+
+impl AuthorizerFacts {
+    /// `principalId`, `integrationLatency`, or something that it said besides.
+    fn property(&self, name: &str) -> Option<Cow<'_, str>> {
+        Some(match name {
+            "principalId" => Cow::Borrowed(&*self.principal_id),
+            "integrationLatency" => Cow::Owned(self.integration_latency_ms?.to_string()),
+            _ => {
+                let (_, value) = self.context.iter().find(|(known, _)| known == name)?;
+                Cow::Borrowed(&**value)
+            }
+        })
+    }
 }
 
 /// The client's upgrade request as far as events and mappings may see it: no `Connection`,
@@ -104,6 +191,10 @@ impl Event<'_> {
             "connectedAt" => Cow::Owned(connection.connected_at_ms.to_string()),
             "identity.sourceIp" => Cow::Owned(connection.source_ip.to_string()),
             "identity.userAgent" => Cow::Borrowed(connection.user_agent.as_deref()?),
+            "identity.apiKey" | "identity.apiKeyId" | "identity.accessKey"
+            | "identity.accountId" | "identity.caller" | "identity.user" | "identity.userArn" => {
+                Cow::Borrowed(connection.authorization.as_deref()?.identity(name)?)
+            }
             "routeKey" => Cow::Borrowed(self.route_key),
             "eventType" => Cow::Borrowed(self.occurrence.event_type()),
             "messageDirection" => Cow::Borrowed("IN"),
@@ -122,7 +213,10 @@ impl Event<'_> {
                 Occurrence::Disconnect { reason, .. } => Cow::Borrowed(&**reason),
                 _ => return None,
             },
-            _ => return None,
+            _ => {
+                let property = name.strip_prefix("authorizer.")?;
+                connection.authorization.as_deref()?.authorizer.as_ref()?.property(property)?
+            }
         })
     }
 }
@@ -170,8 +264,86 @@ fn utc(at_ms: u64) -> UtcDateTime {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    pub(crate) fn authorization() -> Authorization {
+        let owned = str::to_owned;
+        Authorization {
+            authorizer: Some(AuthorizerFacts {
+                principal_id: owned("u1"),
+                integration_latency_ms: Some(123),
+                context: [("k", "v"), ("n", "1"), ("b", "true"), ("status", "gold")]
+                    .map(|(name, value)| (owned(name), owned(value)))
+                    .into(),
+            }),
+            api_key: Some(ApiKeyFacts {
+                value: Secret::new(owned("a-key-of-twenty-characters")),
+                id: owned("partner"),
+            }),
+            iam: Some(IamFacts {
+                access_key: owned("AKIDEXAMPLE"),
+                account_id: owned("123456789012"),
+                user: owned("ann"),
+                user_arn: owned("arn:aws:iam::123456789012:user/ann"),
+            }),
+            expires_at_ms: None,
+        }
+    }
+
+    fn variable(authorization: Option<Authorization>, name: &str) -> Option<String> {
+        let connection = ConnectionFacts {
+            id: OpaqueId::from_bytes([1; 11]),
+            api_id: "chat".into(),
+            stage: "prod".into(),
+            domain_name: "chat.example.com".into(),
+            source_ip: [192, 0, 2, 1].into(),
+            user_agent: None,
+            connected_at_ms: 0,
+            authorization: authorization.map(Box::new),
+        };
+        let event = Event {
+            connection: &connection,
+            route_key: "$disconnect",
+            occurrence: &Occurrence::Disconnect { code: 1000, reason: "".into() },
+            request_id: OpaqueId::from_bytes([2; 11]),
+            at_ms: 0,
+            stage_variables: &BTreeMap::new(),
+        };
+        event.variable(name).map(Cow::into_owned)
+    }
+
+    /// websocket-api, section 7.
+    #[test]
+    fn variables_say_who_connected() {
+        for (name, value) in [
+            ("authorizer.principalId", "u1"),
+            ("authorizer.integrationLatency", "123"),
+            ("authorizer.k", "v"),
+            ("authorizer.n", "1"),
+            ("authorizer.status", "gold"),
+            ("identity.apiKey", "a-key-of-twenty-characters"),
+            ("identity.apiKeyId", "partner"),
+            ("identity.accessKey", "AKIDEXAMPLE"),
+            ("identity.accountId", "123456789012"),
+            ("identity.caller", "ann"),
+            ("identity.user", "ann"),
+            ("identity.userArn", "arn:aws:iam::123456789012:user/ann"),
+        ] {
+            assert_eq!(variable(Some(authorization()), name).as_deref(), Some(value), "{name}");
+            assert_eq!(variable(Some(Authorization::default()), name), None, "{name}");
+            assert_eq!(variable(None, name), None, "{name}");
+        }
+        for name in [
+            "authorizer",
+            "authorizer.",
+            "authorizer.K",
+            "identity.k",
+            "identity.cognitoIdentityId",
+        ] {
+            assert_eq!(variable(Some(authorization()), name), None, "{name}");
+        }
+    }
 
     /// websocket-api, item 65.
     #[test]

@@ -13,6 +13,18 @@ pub enum ErrorMessage {
     EndpointRequestTimedOut,
     /// A throttle.
     TooManyRequests,
+    /// A usage plan's quota.
+    LimitExceeded,
+    /// The route's model does not take the message.
+    BadRequestBody,
+    /// No template is for the message, and it may not pass without one.
+    UnsupportedMediaType,
+    /// `$connect`: nothing, or nothing valid, says who the client is.
+    Unauthorized,
+    /// `$connect`: no API key, or none that opens the stage.
+    InvalidApiKey,
+    /// `$connect`: the authorizer failed or answered nonsense.
+    AuthorizerFailure,
     /// `$connect`: a declared parameter is missing, or the request is no WebSocket upgrade.
     BadRequest,
     /// `$connect`: not a WebSocket request.
@@ -27,10 +39,14 @@ impl ErrorMessage {
     /// The text of `message`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Forbidden => "Forbidden",
-            Self::InternalServerError => "Internal server error",
+            Self::Forbidden | Self::InvalidApiKey => "Forbidden",
+            Self::InternalServerError | Self::AuthorizerFailure => "Internal server error",
             Self::EndpointRequestTimedOut => "Endpoint request timed out",
             Self::TooManyRequests => "Too Many Requests",
+            Self::LimitExceeded => "Limit Exceeded",
+            Self::BadRequestBody => "Bad request body",
+            Self::UnsupportedMediaType => "Unsupported Media Type",
+            Self::Unauthorized => "Unauthorized",
             Self::BadRequest => "Bad Request",
             Self::UpgradeRequired => "Upgrade Required",
             Self::UriTooLong => "URI Too Long",
@@ -48,6 +64,12 @@ impl ErrorMessage {
             Self::InternalServerError => "INTEGRATION_FAILURE",
             Self::EndpointRequestTimedOut => "INTEGRATION_TIMEOUT",
             Self::TooManyRequests => "THROTTLED",
+            Self::LimitExceeded => "QUOTA_EXCEEDED",
+            Self::BadRequestBody => "BAD_REQUEST_BODY",
+            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::InvalidApiKey => "INVALID_API_KEY",
+            Self::AuthorizerFailure => "AUTHORIZER_FAILURE",
             Self::BadRequest => "BAD_REQUEST_PARAMETERS",
             Self::UpgradeRequired | Self::UriTooLong => "DEFAULT_4XX",
             Self::ServiceUnavailable => "DEFAULT_5XX",
@@ -60,6 +82,19 @@ pub fn error_frame(message: &str, connection_id: OpaqueId, request_id: OpaqueId)
     // Ids and the messages above hold nothing that JSON escapes.
     format!(
         "{{\"message\": \"{message}\", \"connectionId\":\"{connection_id}\", \"requestId\":\"{request_id}\"}}"
+    )
+}
+
+/// The same for a message that the route's model does not take, which names the message too
+/// (websocket-api, 4.5).
+pub fn bad_request_body_frame(
+    connection_id: OpaqueId,
+    request_id: OpaqueId,
+    message_id: OpaqueId,
+) -> String {
+    let message = ErrorMessage::BadRequestBody.as_str();
+    format!(
+        "{{\"message\": \"{message}\", \"connectionId\":\"{connection_id}\", \"requestId\":\"{request_id}\", \"messageId\":\"{message_id}\"}}"
     )
 }
 

@@ -6,27 +6,26 @@
 //! Holds always: what is not set is absent, never `null`; a message's text reaches the function
 //! byte for byte; `requestId` equals `extendedRequestId`.
 
-use std::{cmp::Ordering, collections::BTreeMap, net::IpAddr};
+mod fields;
+mod request_context;
+
+use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeMap as _, SerializeSeq as _},
-};
+use serde::{Serialize, Serializer};
 
-use crate::context::{Event, Occurrence, request_time};
+pub(crate) use self::{
+    fields::{All, Grouped, Last, ignoring_case},
+    request_context::RequestContext,
+};
+use crate::context::{Event, Occurrence};
 
 /// Appends the event's JSON to `out`.
 ///
 /// A message that came as a binary one is base64, with `isBase64Encoded` true; all else is text.
 pub fn proxy_event(event: &Event<'_>, out: &mut Vec<u8>) {
-    let connection = event.connection;
-    let domain_name = &*connection.domain_name;
     let encoded;
-
     let mut parts = Parts::default();
-    let mut message_id = None;
-    let mut disconnect = None;
     match event.occurrence {
         Occurrence::Connect(upgrade) => {
             parts.headers = Some(Fields::Client(Grouped::new(&upgrade.headers, ignoring_case)));
@@ -34,8 +33,7 @@ pub fn proxy_event(event: &Event<'_>, out: &mut Vec<u8>) {
                 parts.query = Some(Grouped::new(&upgrade.query, str::cmp));
             }
         }
-        Occurrence::Message { message_id: id, body, binary } => {
-            message_id = Some(id.as_str());
+        Occurrence::Message { body, binary, .. } => {
             parts.body = Some(match std::str::from_utf8(body) {
                 Ok(text) if !binary => text,
                 _ => {
@@ -45,40 +43,17 @@ pub fn proxy_event(event: &Event<'_>, out: &mut Vec<u8>) {
                 }
             });
         }
-        Occurrence::Disconnect { code, reason } => {
-            parts.headers = Some(Fields::Disconnect { host: domain_name });
-            disconnect = Some((*code, &**reason));
+        Occurrence::Disconnect { .. } => {
+            parts.headers = Some(Fields::Disconnect { host: &event.connection.domain_name });
         }
     }
-
-    let request_id = event.request_id.as_str();
     let envelope = Envelope {
         headers: parts.headers.as_ref().map(Last),
         multi_value_headers: parts.headers.as_ref().map(All),
         query_string_parameters: parts.query.as_ref().map(Last),
         multi_value_query_string_parameters: parts.query.as_ref().map(All),
         stage_variables: (!event.stage_variables.is_empty()).then_some(event.stage_variables),
-        request_context: RequestContext {
-            route_key: event.route_key,
-            message_id,
-            disconnect_status_code: disconnect.map(|(code, _)| code),
-            event_type: event.occurrence.event_type(),
-            extended_request_id: request_id,
-            request_time: &request_time(event.at_ms),
-            message_direction: "IN",
-            disconnect_reason: disconnect.map(|(_, reason)| reason),
-            stage: &connection.stage,
-            connected_at: connection.connected_at_ms,
-            request_time_epoch: event.at_ms,
-            identity: Identity {
-                user_agent: connection.user_agent.as_deref(),
-                source_ip: connection.source_ip,
-            },
-            request_id,
-            domain_name,
-            connection_id: connection.id.as_str(),
-            api_id: &connection.api_id,
-        },
+        request_context: RequestContext::of(event),
         body: parts.body,
         is_base64_encoded: parts.base64,
     };
@@ -114,38 +89,6 @@ struct Envelope<'a> {
     is_base64_encoded: bool,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestContext<'a> {
-    route_key: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disconnect_status_code: Option<u16>,
-    event_type: &'static str,
-    extended_request_id: &'a str,
-    request_time: &'a str,
-    message_direction: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disconnect_reason: Option<&'a str>,
-    stage: &'a str,
-    connected_at: u64,
-    request_time_epoch: u64,
-    identity: Identity<'a>,
-    request_id: &'a str,
-    domain_name: &'a str,
-    connection_id: &'a str,
-    api_id: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Identity<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<&'a str>,
-    source_ip: IpAddr,
-}
-
 /// The headers of an event that has some.
 enum Fields<'a> {
     /// The upgrade request's.
@@ -154,74 +97,7 @@ enum Fields<'a> {
     Disconnect { host: &'a str },
 }
 
-/// Names and values with the values of one name brought together, in the order of first sight.
-struct Grouped<'a> {
-    fields: &'a [(String, String)],
-    /// Indices into `fields`: names side by side, a name's values in their own order.
-    order: Vec<usize>,
-    /// Ranges of `order`, one for each name.
-    groups: Vec<std::ops::Range<usize>>,
-}
-
-impl<'a> Grouped<'a> {
-    /// Sorts rather than compares each with each: a query may hold two thousand names.
-    fn new(fields: &'a [(String, String)], compare: fn(&str, &str) -> Ordering) -> Self {
-        let by_name = |a: &usize, b: &usize| compare(&fields[*a].0, &fields[*b].0);
-        let mut order: Vec<usize> = (0..fields.len()).collect();
-        order.sort_by(by_name); // stable: a name's values stay in their order
-        let mut groups: Vec<_> = order
-            .chunk_by(|a, b| by_name(a, b).is_eq())
-            .scan(0, |start, group| {
-                let from = *start;
-                *start += group.len();
-                Some(from..*start)
-            })
-            .collect();
-        groups.sort_by_key(|group| order[group.start]);
-        Self { fields, order, groups }
-    }
-
-    /// Each name in the casing that came first, with the indices of its values.
-    fn names(&self) -> impl Iterator<Item = (&'a str, &[usize])> {
-        self.groups.iter().map(|group| {
-            let indices = &self.order[group.clone()];
-            (self.fields[indices[0]].0.as_str(), indices)
-        })
-    }
-}
-
-fn ignoring_case(a: &str, b: &str) -> Ordering {
-    let lower = |b: u8| b.to_ascii_lowercase();
-    a.bytes().map(lower).cmp(b.bytes().map(lower))
-}
-
 const DISCONNECT_EMPTY: [&str; 3] = ["x-api-key", "X-Forwarded-For", "x-restapi"];
-
-/// A map from name to the last value.
-struct Last<'a, T>(&'a T);
-
-/// A map from name to the list of all values.
-struct All<'a, T>(&'a T);
-
-impl Serialize for Last<'_, Grouped<'_>> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.names().map(|(name, indices)| {
-            let last = indices[indices.len() - 1];
-            (name, self.0.fields[last].1.as_str())
-        }))
-    }
-}
-
-impl Serialize for All<'_, Grouped<'_>> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = self.0.fields;
-        let mut map = serializer.serialize_map(Some(self.0.groups.len()))?;
-        for (name, indices) in self.0.names() {
-            map.serialize_entry(name, &Values { fields, indices })?;
-        }
-        map.end()
-    }
-}
 
 impl Serialize for Last<'_, Fields<'_>> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -247,22 +123,6 @@ impl Serialize for All<'_, Fields<'_>> {
     }
 }
 
-/// The values of one name.
-struct Values<'a> {
-    fields: &'a [(String, String)],
-    indices: &'a [usize],
-}
-
-impl Serialize for Values<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.indices.len()))?;
-        for index in self.indices {
-            list.serialize_element(&self.fields[*index].1)?;
-        }
-        list.end()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{borrow::Cow, collections::HashSet};
@@ -273,7 +133,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        context::{ConnectionFacts, UpgradeRequest},
+        context::{
+            Authorization, AuthorizerFacts, ConnectionFacts, UpgradeRequest, tests::authorization,
+        },
         opaque_id::OpaqueId,
     };
 
@@ -295,6 +157,7 @@ mod tests {
             source_ip: [203, 0, 113, 7].into(),
             user_agent: user_agent.map(Into::into),
             connected_at_ms: 1_708_326_702_789,
+            authorization: None,
         }
     }
 
@@ -558,6 +421,50 @@ mod tests {
             let event: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(event["stageVariables"], json!({"env": "blue"}));
         }
+    }
+
+    /// websocket-api, 9.3 and item 102; 4.2.
+    #[test]
+    fn who_connected_stands_in_all_three_events() {
+        let mut connection = facts(None);
+        connection.authorization = Some(Box::new(authorization()));
+        for (route, occurrence) in each() {
+            let text = text_of(&connection, route, &occurrence, &[]);
+            let event: Value = serde_json::from_str(&text).unwrap();
+            let context = &event["requestContext"];
+            assert_eq!(
+                context["authorizer"],
+                json!({
+                    "principalId": "u1", "integrationLatency": 123,
+                    "k": "v", "n": "1", "b": "true", "status": "gold"
+                })
+            );
+            assert_eq!(
+                context["identity"],
+                json!({
+                    "accountId": "123456789012", "accessKey": "AKIDEXAMPLE", "caller": "ann",
+                    "user": "ann", "userArn": "arn:aws:iam::123456789012:user/ann",
+                    "apiKey": "a-key-of-twenty-characters", "apiKeyId": "partner",
+                    "sourceIp": "203.0.113.7"
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn an_authorizer_that_called_no_function_has_no_latency() {
+        let mut connection = facts(None);
+        connection.authorization = Some(Box::new(Authorization {
+            authorizer: Some(AuthorizerFacts {
+                principal_id: "sub".to_owned(),
+                ..AuthorizerFacts::default()
+            }),
+            ..Authorization::default()
+        }));
+        let text = text_of(&connection, "$connect", &connect(&[], &[]), &[]);
+        let event: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(event["requestContext"]["authorizer"], json!({"principalId": "sub"}));
+        assert_eq!(event["requestContext"]["identity"], json!({"sourceIp": "203.0.113.7"}));
     }
 
     proptest! {

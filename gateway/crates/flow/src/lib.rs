@@ -6,11 +6,17 @@
 //! Nothing here opens a socket, reads a clock, starts a task or takes a lock.
 
 pub mod access_log;
+pub mod authorizer_event;
+pub mod authorizer_response;
 pub mod context;
 pub mod error_frame;
 pub mod event;
+pub mod iam_access;
 pub mod json;
+pub mod jwt;
+pub mod models;
 pub mod opaque_id;
+pub mod policy;
 pub mod proxy_response;
 pub mod request_parameters;
 pub mod route_selection;
@@ -18,3 +24,5 @@ pub mod session;
 pub mod sigv4;
 pub mod timing_wheel;
 pub mod token_bucket;
+pub mod transformation;
+pub mod usage_plan;

@@ -60,10 +60,24 @@ pub fn missing_required<'d>(
     event: &Event<'_>,
 ) -> Option<&'d RequiredParameter> {
     let body = LazyCell::new(|| message_json(event));
-    declared.iter().filter(|parameter| parameter.required).find(|parameter| {
-        let body = || LazyCell::force(&body).as_ref();
-        resolve(&parameter.source, event, body).is_none_or(|value| value.trim().is_empty())
-    })
+    let body = || LazyCell::force(&body).as_ref();
+    let mut required = declared.iter().filter(|parameter| parameter.required);
+    required.find(|parameter| is_blank(resolve(&parameter.source, event, body)))
+}
+
+/// The first of an authorizer's identity sources that `event` does not have, or has as nothing but
+/// white space. The client gets 401 then, and the authorizer is not asked (websocket-api, 9.1).
+pub fn missing_identity<'s>(
+    sources: &'s [ParameterSource],
+    event: &Event<'_>,
+) -> Option<&'s ParameterSource> {
+    let body = LazyCell::new(|| message_json(event));
+    let body = || LazyCell::force(&body).as_ref();
+    sources.iter().find(|source| is_blank(resolve(source, event, body)))
+}
+
+fn is_blank(value: Option<Cow<'_, str>>) -> bool {
+    value.is_none_or(|value| value.trim().is_empty())
 }
 
 /// The value of one source. `body` gives the message, if it is JSON.
@@ -172,6 +186,7 @@ mod tests {
             source_ip: [192, 0, 2, 1].into(),
             user_agent: None,
             connected_at_ms: 0,
+            authorization: None,
         };
         let stage_variables = BTreeMap::from([("tier".to_owned(), "gold".to_owned())]);
         then(&Event {
@@ -300,6 +315,37 @@ mod tests {
             assert_eq!(first(&declared).as_deref(), Some(r#"QueryString("blank")"#));
             assert_eq!(first(&declared[4..]).as_deref(), Some(r#"QueryString("absent")"#));
         });
+    }
+
+    /// websocket-api, item 98.
+    #[test]
+    fn an_identity_source_that_is_absent_or_blank_is_missing() {
+        let missing = |texts: &[&str]| {
+            let sources: Vec<ParameterSource> =
+                texts.iter().map(|text| text.parse().unwrap()).collect();
+            on(&connect(), |event| {
+                missing_identity(&sources, event).map(|source| format!("{source:?}"))
+            })
+        };
+        assert_eq!(missing(&[]), None);
+        let there = [
+            "route.request.header.x-ROOM",
+            "route.request.querystring.t",
+            "context.identity.sourceIp",
+            "stageVariables.tier",
+        ];
+        assert_eq!(missing(&there), None);
+        for (absent, shown) in [
+            ("route.request.header.no", r#"Header("no")"#),
+            ("route.request.header.Authorization", r#"Header("Authorization")"#),
+            ("route.request.querystring.blank", r#"QueryString("blank")"#),
+            ("route.request.querystring.T2", r#"QueryString("T2")"#),
+            ("context.authorizer.principalId", r#"Context("authorizer.principalId")"#),
+            ("stageVariables.no", r#"StageVariable("no")"#),
+        ] {
+            let sources = [&there[..], &[absent]].concat();
+            assert_eq!(missing(&sources).as_deref(), Some(shown));
+        }
     }
 
     proptest! {

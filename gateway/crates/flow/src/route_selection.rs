@@ -12,7 +12,7 @@
 //! Holds always: no message selects `$connect` or `$disconnect`; what the expression gives is
 //! never evaluated again.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, convert::Infallible};
 
 use tidegate_model::{BodyPath, Part, RouteKey, SelectionExpression, Variable};
 
@@ -48,17 +48,48 @@ pub fn select<R>(
 ///
 /// A body variable whose path leads nowhere, and every variable of another kind, is empty text.
 pub fn candidate<'a>(expression: &'a SelectionExpression, message: &'a str) -> Candidate<'a> {
-    let mut body = Body { message, known: Known::Nothing };
+    let mut body = Body::new(message);
+    let value = evaluate(expression, |variable| match variable {
+        Variable::Body(path) => body.text_at(path),
+        // A message has no headers, no query and no answer yet.
+        _ => Ok(Cow::Borrowed("")),
+    });
+    match value {
+        Ok(value) if body.is_json() => Candidate::Value(value),
+        Ok(_) | Err(NotJson) => Candidate::NotJson,
+    }
+}
+
+/// The value of `expression`, whatever kind it is, on a message that need not be JSON:
+/// `value_of` knows the variables of the kind, and may look into the message for them.
+pub(crate) fn value<'a>(
+    expression: &'a SelectionExpression,
+    message: &'a str,
+    mut value_of: impl FnMut(&'a Variable) -> Cow<'a, str>,
+) -> Cow<'a, str> {
+    let mut body = Body::new(message);
+    let value = evaluate(expression, |variable| -> Result<_, Infallible> {
+        Ok(match variable {
+            Variable::Body(path) => body.text_at(path).unwrap_or_default(),
+            other => value_of(other),
+        })
+    });
+    match value {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}
+
+/// Puts the pieces of `expression` together.
+fn evaluate<'a, E>(
+    expression: &'a SelectionExpression,
+    mut value_of: impl FnMut(&'a Variable) -> Result<Cow<'a, str>, E>,
+) -> Result<Cow<'a, str>, E> {
     let mut value = Cow::Borrowed("");
     for part in expression.parts() {
         let piece = match part {
             Part::Literal(text) => Cow::Borrowed(text.as_str()),
-            Part::Variable(Variable::Body(path)) => match body.text_at(path) {
-                Ok(text) => text,
-                Err(NotJson) => return Candidate::NotJson,
-            },
-            // A message has no headers, no query and no answer yet.
-            Part::Variable(_) => continue,
+            Part::Variable(variable) => value_of(variable)?,
         };
         if value.is_empty() {
             value = piece;
@@ -66,7 +97,7 @@ pub fn candidate<'a>(expression: &'a SelectionExpression, message: &'a str) -> C
             value.to_mut().push_str(&piece);
         }
     }
-    if body.is_json() { Candidate::Value(value) } else { Candidate::NotJson }
+    Ok(value)
 }
 
 struct NotJson;
@@ -86,6 +117,10 @@ enum Known<'m> {
 }
 
 impl<'m> Body<'m> {
+    fn new(message: &'m str) -> Self {
+        Self { message, known: Known::Nothing }
+    }
+
     /// What is at `path`; empty if nothing is.
     fn text_at(&mut self, path: &BodyPath) -> Result<Cow<'m, str>, NotJson> {
         if let (Known::Nothing | Known::Json, BodyPath::Steps(steps)) = (&self.known, path)

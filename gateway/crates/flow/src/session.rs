@@ -49,6 +49,8 @@ pub enum EndCause {
     Drain,
     /// The stage is no longer served.
     StageRemoved,
+    /// The token that it was opened with has expired.
+    TokenExpired,
 }
 
 impl End {
@@ -74,6 +76,11 @@ impl End {
     /// 1001 "Going away": idle, too old, or the node leaves.
     pub fn going_away(cause: EndCause) -> Self {
         Self { code: 1001, reason: Cow::Borrowed("Going away"), cause }
+    }
+
+    /// The token of a JWT authorizer has expired.
+    pub fn token_expired() -> Self {
+        Self { code: 1008, reason: Cow::Borrowed("token expired"), cause: EndCause::TokenExpired }
     }
 
     /// Closed by the gateway over what the client did or did not do; no reason text.

@@ -10,12 +10,13 @@
 //!   -> canonical text    method, path, query, signed headers, body's hash
 //!   -> the key           secret -> date -> region -> service
 //!   -> compare           in constant time
+//!   -> session token     the key's own, where it has one
 //! ```
 //!
 //! `claim` reads what is claimed, `canonical_request` writes the text, `signing_keys` makes and
 //! remembers the key; the order of the steps, the clock and the verdict are here.
 //!
-//! Holds always: nothing before the last step depends on the secrets, and an unknown access key
+//! Holds always: nothing before the comparison depends on the secrets, and an unknown access key
 //! gets the answer of a wrong signature after the same work, so that callers cannot find out which
 //! access keys exist. A derived key is remembered only after a signature made with it was right, so
 //! that strangers cannot push others' keys out.
@@ -39,7 +40,7 @@ use hmac::Mac;
 use sha2::{Digest, Sha256};
 use signing_keys::{HmacSha256, derive};
 use subtle::ConstantTimeEq;
-use tidegate_model::Secret;
+use tidegate_model::{AccessKey, Secret};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "execute-api";
@@ -60,6 +61,28 @@ pub struct SignedRequest<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
     /// All of it.
     pub body: &'a [u8],
+}
+
+/// What an access key id stands for: a secret alone, or an access key whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Credential<'s> {
+    /// What signatures are made with.
+    pub secret: &'s Secret,
+    /// What must come along as `X-Amz-Security-Token`. Without one, whatever comes along is passed
+    /// over: handlers take one from an environment that they share with others.
+    pub session_token: Option<&'s Secret>,
+}
+
+impl<'s> From<&'s Secret> for Credential<'s> {
+    fn from(secret: &'s Secret) -> Self {
+        Self { secret, session_token: None }
+    }
+}
+
+impl<'s> From<&'s AccessKey> for Credential<'s> {
+    fn from(key: &'s AccessKey) -> Self {
+        Self { secret: &key.secret_access_key, session_token: key.session_token.as_ref() }
+    }
 }
 
 /// Who signed.
@@ -90,6 +113,10 @@ pub enum SignatureError {
     /// Made with another secret, over another request, or with a key that nobody has.
     #[error("the signature does not match the request")]
     Mismatch,
+    /// The signature is right, but the key is a temporary one and its session token is another or
+    /// not there.
+    #[error("the session token is not the access key's")]
+    SessionToken,
 }
 
 impl SignatureError {
@@ -104,6 +131,7 @@ impl SignatureError {
             Self::Expired | Self::NotYetCurrent => "InvalidSignatureException",
             // The class that the SDKs' model of the management API knows.
             Self::Scope(_) | Self::Mismatch => "ForbiddenException",
+            Self::SessionToken => "UnrecognizedClientException",
         }
     }
 
@@ -119,21 +147,22 @@ impl SignatureError {
                 "The request signature we calculated does not match the signature you provided. \
                  Check your AWS Secret Access Key and signing method."
             }
+            Self::SessionToken => "The security token included in the request is invalid.",
         }
     }
 }
 
 /// Checks `request`'s signature at `now_s`, in seconds since 1970.
 ///
-/// `find_secret` gives the secret of an access key id; how long it takes should not depend on
-/// whether there is one.
+/// `find_key` gives what an access key id stands for; how long it takes should not depend on whether
+/// there is one.
 ///
 /// Any region is accepted. The region is a word that the caller mixed into its key and its text;
 /// the signature proves the secret whatever the word is, a key derived for one region cannot be made
 /// from another's, and handlers send the region of the cloud they were written for.
-pub fn verify<'s>(
+pub fn verify<'s, K: Into<Credential<'s>>>(
     request: &SignedRequest<'_>,
-    find_secret: impl FnOnce(&str) -> Option<&'s Secret>,
+    find_key: impl FnOnce(&str) -> Option<K>,
     keys: &mut SigningKeys,
     now_s: u64,
 ) -> Result<Verified, SignatureError> {
@@ -167,7 +196,8 @@ pub fn verify<'s>(
     };
     let text = string_to_sign(Payload::of(request, &claim)?.as_bytes());
 
-    let secret = find_secret(scope.access_key_id);
+    let known: Option<Credential<'_>> = find_key(scope.access_key_id).map(Into::into);
+    let secret = known.map(|credential| credential.secret);
     let remembered = secret.and_then(|secret| keys.get(&scope, secret));
     let right = |key: &HmacSha256, text: &[u8]| -> bool {
         let expected = hex(&key.clone().chain_update(text).finalize().into_bytes().into());
@@ -181,10 +211,21 @@ pub fn verify<'s>(
     let verdict = |key: &HmacSha256| {
         right(key, &text) || text_without_body.as_ref().is_some_and(|text| right(key, text))
     };
+    // Asked only of whoever knows the secret.
+    let admitted = || {
+        let needed = known.and_then(|credential| credential.session_token);
+        let sent = claim.session_token.as_deref().unwrap_or("");
+        match needed {
+            Some(token) if !bool::from(token.reveal().as_bytes().ct_eq(sent.as_bytes())) => {
+                Err(SignatureError::SessionToken)
+            }
+            _ => Ok(Verified { access_key_id: scope.access_key_id.to_owned() }),
+        }
+    };
     if let Some(key) = &remembered
         && verdict(key)
     {
-        return Ok(Verified { access_key_id: scope.access_key_id.to_owned() });
+        return admitted();
     }
 
     // From here on all refusals cost the same: one derivation, and one verdict unless it was given
@@ -193,7 +234,7 @@ pub fn verify<'s>(
     match secret {
         Some(secret) if remembered.is_none() && verdict(&key) => {
             keys.remember(&scope, secret, key);
-            Ok(Verified { access_key_id: scope.access_key_id.to_owned() })
+            admitted()
         }
         Some(_) => Err(SignatureError::Mismatch),
         None => {

@@ -48,3 +48,13 @@ fn signed_requests_that_were_kept_still_hold() {
 fn access_log_formats_that_were_kept_still_hold() {
     replay("access_log_format", targets::access_log_format);
 }
+
+#[test]
+fn tokens_that_were_kept_still_hold() {
+    replay("jwt", targets::jwt);
+}
+
+#[test]
+fn policies_that_were_kept_still_hold() {
+    replay("policy", targets::policy);
+}

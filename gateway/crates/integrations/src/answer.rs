@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
+use tidegate_flow::transformation::Reply;
 
 /// What an integration answered: of an HTTP backend the response, of a function its proxy
 /// response, of a mock what it is set to.
@@ -59,6 +60,12 @@ pub(crate) async fn read_body(body: &mut Incoming, limit: usize) -> Result<Bytes
 }
 
 impl Answer {
+    /// What templates made.
+    pub(crate) fn from_reply(reply: Reply) -> Self {
+        let Reply { status, headers, body, binary } = reply;
+        Self { status, headers, body, binary }
+    }
+
     /// An HTTP backend's response as it is.
     pub(crate) fn from_response(response: Response<Bytes>) -> Self {
         let (head, body) = response.into_parts();
@@ -68,7 +75,7 @@ impl Answer {
 }
 
 /// tidegate, section 4: what an HTTP backend's reply must say to be sent as a binary message.
-fn is_octet_stream(headers: &HeaderMap) -> bool {
+pub(crate) fn is_octet_stream(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -10,7 +10,7 @@
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::Full;
 use hyper::{
     body::Incoming,
@@ -21,7 +21,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tidegate_model::Endpoint;
+use tidegate_model::{BackendUri, Endpoint};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -60,7 +60,9 @@ impl Default for PoolLimits {
 }
 
 /// One core's connections to all backends. Calls must run in the runtime of that core.
-#[derive(Debug)]
+///
+/// Clones are handles on the same pools.
+#[derive(Debug, Clone)]
 pub struct BackendPools {
     shared: Arc<Shared>,
 }
@@ -125,6 +127,32 @@ impl BackendPools {
         let usable =
             |pool: &Arc<Pool>| pool.idle.lock().iter().filter(|idle| idle.is_usable(now)).count();
         self.shared.pools.lock().by_endpoint.values().map(usable).sum()
+    }
+
+    /// Gets a document that the gateway itself needs: a `GET` of `uri`, its body at most
+    /// `max_body_bytes`. Redirections are not followed; the status is the caller's to look at.
+    ///
+    /// # Errors
+    /// [`IntegrationError::TimedOut`] after `time_limit`; no connection, no whole answer, or one
+    /// that is too large; [`IntegrationError::UriTooLong`] for a uri that fits no request line.
+    pub async fn fetch(
+        &self,
+        uri: &BackendUri,
+        max_body_bytes: usize,
+        time_limit: Duration,
+    ) -> Result<Response<Bytes>, IntegrationError> {
+        let target = match &uri.query {
+            Some(query) => format!("{}?{query}", uri.path),
+            None => uri.path.clone(),
+        };
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = target.parse().map_err(|_| IntegrationError::UriTooLong)?;
+        let host =
+            HeaderValue::from_str(&uri.authority).map_err(|_| IntegrationError::UriTooLong)?;
+        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let exchange = Box::pin(self.exchange(&uri.endpoint, request, max_body_bytes));
+        timeout(time_limit, exchange).await.map_err(|_| IntegrationError::TimedOut(time_limit))?
     }
 
     /// Sends `request` to `endpoint` and reads the whole response, its body at most
@@ -385,8 +413,6 @@ fn describe(endpoint: &Endpoint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, header};
-
     use super::*;
 
     #[test]

@@ -16,13 +16,15 @@ mod tests;
 
 use bytes::Bytes;
 use headers::HeadersTemplate;
+pub(crate) use headers::trace_id;
 use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
 use target::TargetTemplate;
 use tidegate_flow::{
     context::{Event, Occurrence},
     event::proxy_event,
-    request_parameters,
+    request_parameters::{self, MappedParameters},
+    transformation::override_parameters,
 };
 use tidegate_model::{BackendUri, InvalidUri, RequestParameter};
 
@@ -61,9 +63,44 @@ pub(crate) struct Settings<'a> {
 }
 
 /// A request's body.
-struct Body {
+pub(crate) struct Body {
     bytes: Bytes,
     content_type: HeaderValue,
+}
+
+impl Body {
+    /// Text, which is JSON unless a mapped `Content-Type` says otherwise.
+    pub(crate) fn json(bytes: Bytes) -> Self {
+        Self { bytes, content_type: JSON }
+    }
+
+    /// What is no text.
+    pub(crate) fn octet_stream(bytes: Bytes) -> Self {
+        Self { bytes, content_type: OCTET_STREAM }
+    }
+
+    /// The message as it came; nothing on connect and disconnect.
+    pub(crate) fn of_message(event: &Event<'_>) -> Option<Self> {
+        match event.occurrence {
+            Occurrence::Message { body, binary: true, .. } => {
+                Some(Self::octet_stream(body.clone()))
+            }
+            Occurrence::Message { body, binary: false, .. } => Some(Self::json(body.clone())),
+            Occurrence::Connect(_) | Occurrence::Disconnect { .. } => None,
+        }
+    }
+}
+
+/// What a function is told about an event (websocket-api, 4.3).
+pub(crate) fn proxy_payload(event: &Event<'_>) -> Bytes {
+    let size = match event.occurrence {
+        Occurrence::Message { body, .. } => body.len() + body.len() / 4,
+        Occurrence::Connect(_) => 4096,
+        Occurrence::Disconnect { .. } => 512,
+    };
+    let mut json = Vec::with_capacity(1024 + size);
+    proxy_event(event, &mut json);
+    json.into()
 }
 
 impl RequestTemplate {
@@ -85,10 +122,15 @@ impl RequestTemplate {
         })
     }
 
-    /// The request for one event.
-    pub(crate) fn fill(&self, event: &Event<'_>) -> Result<Request<Full<Bytes>>, IntegrationError> {
-        let mapped = request_parameters::map(&self.parameters, event);
-        let body = self.body(event);
+    /// The request for one event. `overrides` are over what is mapped by the same names.
+    pub(crate) fn fill(
+        &self,
+        event: &Event<'_>,
+        body: Option<Body>,
+        overrides: MappedParameters,
+    ) -> Result<Request<Full<Bytes>>, IntegrationError> {
+        let mut mapped = request_parameters::map(&self.parameters, event);
+        override_parameters(&mut mapped, overrides);
         let passed_on = match (self.form, event.occurrence) {
             (Form::HttpProxy, Occurrence::Connect(upgrade)) => Some(upgrade),
             _ => None,
@@ -100,25 +142,5 @@ impl RequestTemplate {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         Ok(request)
-    }
-
-    fn body(&self, event: &Event<'_>) -> Option<Body> {
-        if self.form == Form::Function {
-            let size = match event.occurrence {
-                Occurrence::Message { body, .. } => body.len() + body.len() / 4,
-                Occurrence::Connect(_) => 4096,
-                Occurrence::Disconnect { .. } => 512,
-            };
-            let mut json = Vec::with_capacity(1024 + size);
-            proxy_event(event, &mut json);
-            return Some(Body { bytes: json.into(), content_type: JSON });
-        }
-        match event.occurrence {
-            Occurrence::Message { body, binary, .. } => Some(Body {
-                bytes: body.clone(),
-                content_type: if *binary { OCTET_STREAM } else { JSON },
-            }),
-            Occurrence::Connect(_) | Occurrence::Disconnect { .. } => None,
-        }
     }
 }

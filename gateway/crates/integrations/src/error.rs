@@ -3,7 +3,13 @@
 use std::{io, time::Duration};
 
 use http::StatusCode;
-use tidegate_flow::{error_frame::ErrorMessage, proxy_response::MalformedProxyResponse};
+use tidegate_flow::{
+    error_frame::ErrorMessage,
+    proxy_response::MalformedProxyResponse,
+    transformation::{Fault, Rejected},
+};
+
+use crate::{CredentialsError, FunctionFailure};
 
 /// Whose fault something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,9 +52,38 @@ pub enum IntegrationError {
     /// A function's web server answered something else than 200.
     #[error("the function failed: its server answered {0}, a proxy response comes with 200")]
     FunctionError(StatusCode),
+    /// A function threw, timed out by its own limit, or its process ended.
+    #[error("the function failed: {0}")]
+    FunctionFailed(FunctionFailure),
+    /// Lambda has more calls of the function than its concurrency allows.
+    #[error("the function is throttled by Lambda")]
+    Throttled,
+    /// All workers of a local function are busy, and as many calls wait as may.
+    #[error("all workers of the function are busy, and so is its queue")]
+    Overloaded,
+    /// Lambda refuses the call: the function is missing, may not be invoked, or does not take the
+    /// payload.
+    #[error("Lambda does not invoke `{function}`: {status} {error_type}")]
+    NotInvokable {
+        /// As the integration's uri names it.
+        function: String,
+        /// What Lambda answered.
+        status: StatusCode,
+        /// Its class of errors, such as `ResourceNotFoundException`; empty when it names none.
+        error_type: String,
+    },
+    /// There is nothing to sign a call to AWS with.
+    #[error("no credentials for AWS")]
+    NoCredentials(#[from] CredentialsError),
+    /// A call to AWS cannot be signed as it is.
+    #[error("the call to AWS cannot be signed")]
+    Unsignable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A function's answer is no proxy response.
     #[error("the function's answer is malformed")]
     MalformedProxyResponse(#[from] MalformedProxyResponse),
+    /// A template, or what it is to be applied to.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
     /// `{name}` stands in the uri's path, and what is mapped to it is absent, empty, `.` or `..`.
     #[error("nothing usable is mapped to the path parameter `{{{0}}}`")]
     PathParameter(String),
@@ -64,20 +99,31 @@ impl IntegrationError {
     /// What a refused upgrade is answered with (websocket-api, 3.2).
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::Rejected(rejected) => rejected.status(),
             Self::TimedOut(_) | Self::Unreachable { .. } | Self::Lost { .. } => {
                 StatusCode::GATEWAY_TIMEOUT
             }
-            Self::FunctionError(_) | Self::MalformedProxyResponse(_) => StatusCode::BAD_GATEWAY,
-            Self::AnswerTooLarge(_) | Self::PathParameter(_) | Self::UriTooLong => {
-                StatusCode::INTERNAL_SERVER_ERROR
+            Self::FunctionError(_) | Self::FunctionFailed(_) | Self::MalformedProxyResponse(_) => {
+                StatusCode::BAD_GATEWAY
             }
+            // The table's "throttled", whoever throttles: a client that reads 429 waits before it
+            // tries again, which is what helps.
+            Self::Throttled | Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::AnswerTooLarge(_)
+            | Self::NotInvokable { .. }
+            | Self::NoCredentials(_)
+            | Self::Unsignable(_)
+            | Self::PathParameter(_)
+            | Self::UriTooLong => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     /// What the client is told (websocket-api, 4.5).
     pub fn error_message(&self) -> ErrorMessage {
         match self {
+            Self::Rejected(rejected) => rejected.error_message(),
             Self::TimedOut(_) => ErrorMessage::EndpointRequestTimedOut,
+            Self::Throttled | Self::Overloaded => ErrorMessage::TooManyRequests,
             _ => ErrorMessage::InternalServerError,
         }
     }
@@ -85,11 +131,17 @@ impl IntegrationError {
     /// The label `kind` of `tidegate_integration_errors_total`.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Rejected(rejected) => rejected.kind(),
             Self::TimedOut(_) => "timed_out",
             Self::Unreachable { .. } => "unreachable",
             Self::Lost { .. } => "lost",
             Self::AnswerTooLarge(_) => "answer_too_large",
-            Self::FunctionError(_) => "function_error",
+            Self::FunctionError(_) | Self::FunctionFailed(_) => "function_error",
+            Self::Throttled => "throttled",
+            Self::Overloaded => "overloaded",
+            Self::NotInvokable { .. } => "not_invokable",
+            Self::NoCredentials(_) => "no_credentials",
+            Self::Unsignable(_) => "unsignable",
             Self::MalformedProxyResponse(_) => "malformed_proxy_response",
             Self::PathParameter(_) => "path_parameter",
             Self::UriTooLong => "uri_too_long",
@@ -99,6 +151,10 @@ impl IntegrationError {
     /// Whose fault it was.
     pub fn blame(&self) -> Owner {
         match self {
+            Self::Rejected(rejected) => match rejected.fault() {
+                Fault::Client => Owner::Client,
+                Fault::ApiOwner => Owner::ApiOwner,
+            },
             Self::Unreachable { source, .. } if is_out_of_descriptors(source) => Owner::Gateway,
             Self::PathParameter(_) | Self::UriTooLong => Owner::Client,
             Self::TimedOut(_)
@@ -106,6 +162,12 @@ impl IntegrationError {
             | Self::Lost { .. }
             | Self::AnswerTooLarge(_)
             | Self::FunctionError(_)
+            | Self::FunctionFailed(_)
+            | Self::Throttled
+            | Self::Overloaded
+            | Self::NotInvokable { .. }
+            | Self::NoCredentials(_)
+            | Self::Unsignable(_)
             | Self::MalformedProxyResponse(_) => Owner::ApiOwner,
         }
     }
@@ -128,6 +190,11 @@ mod tests {
     fn each_failure_has_the_contracts_status_and_frame() {
         let refused = || unreachable(io::ErrorKind::ConnectionRefused.into());
         let function = IntegrationError::FunctionError(StatusCode::NOT_FOUND);
+        let not_invokable = IntegrationError::NotInvokable {
+            function: "chat".to_owned(),
+            status: StatusCode::FORBIDDEN,
+            error_type: "AccessDeniedException".to_owned(),
+        };
         let cases = [
             (
                 IntegrationError::TimedOut(Duration::from_secs(29)),
@@ -138,6 +205,14 @@ mod tests {
             (function, 502, "Internal server error"),
             (MalformedProxyResponse::NoStatus.into(), 502, "Internal server error"),
             (IntegrationError::AnswerTooLarge(1), 500, "Internal server error"),
+            (
+                IntegrationError::FunctionFailed(FunctionFailure::new("Error", "no".to_owned())),
+                502,
+                "Internal server error",
+            ),
+            (IntegrationError::Throttled, 429, "Too Many Requests"),
+            (IntegrationError::Overloaded, 429, "Too Many Requests"),
+            (not_invokable, 500, "Internal server error"),
         ];
         for (error, status, frame) in cases {
             assert_eq!(

@@ -2,81 +2,122 @@
 //!
 //! In:  an integration of the configuration and the stage's variables; then one event per call.
 //! Out: what the backend answered, in one form for all kinds of backends.
+//!
+//! ```text
+//! proxy       event ──────────────────────► backend ──────────────────────────► answer
+//! non-proxy   event ─► request template ─► backend ─► integration response ─► answer
+//! mock        event ─► request template ─► status  ─► integration response ─► answer
+//! ```
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method};
 use tidegate_flow::{
     context::{Event, Occurrence},
     proxy_response,
+    request_parameters::MappedParameters,
+    transformation::{self, Transformation},
 };
-use tidegate_model::{Endpoint, Integration, IntegrationKind, InvalidUri, UriTemplate};
+use tidegate_model::{
+    AwsTarget, Function, Integration, IntegrationKind, InvalidAwsUri, InvalidUri,
+    Transformation as TransformationSettings,
+};
 
 use crate::{
-    Answer, BackendPools, IntegrationError,
-    backend_request::{Form, RequestTemplate, Settings},
+    Answer, AwsCallSettings, BackendPools, CompiledFunction, IntegrationError, ServiceCall,
+    Surroundings,
+    backend_request::{Body, Form, proxy_payload},
+    http_backend::HttpBackend,
+    transformed::{Backend, Transformed},
 };
+
+/// Why an integration does not fit its stage.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidIntegration {
+    /// A backend's uri.
+    #[error("uri: {0}")]
+    Uri(#[from] InvalidUri),
+    /// An ARN.
+    #[error("uri: {0}")]
+    AwsUri(#[from] InvalidAwsUri),
+    /// A template, an expression or a pattern.
+    #[error(transparent)]
+    Transformation(#[from] transformation::CompileError),
+}
 
 /// An integration with its uri resolved and all that is constant made once.
 #[derive(Debug)]
 pub struct CompiledIntegration {
     timeout: Duration,
-    max_answer_bytes: usize,
     target: Target,
 }
 
 #[derive(Debug)]
 enum Target {
-    Mock { status: u16 },
-    Backend(Box<Backend>),
-}
-
-#[derive(Debug)]
-struct Backend {
-    endpoint: Endpoint,
-    request: RequestTemplate,
-    is_function: bool,
+    Echo { status: u16 },
+    HttpProxy(Box<HttpBackend>),
+    FunctionProxy(Box<CompiledFunction>),
+    Mock(Box<Transformation>),
+    Transformed(Box<Transformed>),
 }
 
 impl CompiledIntegration {
-    /// Resolves `integration` for the stage of api `api_id` with these `variables`.
-    ///
-    /// `max_answer_bytes` bounds an answer's body; a larger one fails the call.
+    /// Resolves `integration` for the stage of `around`.
     ///
     /// # Errors
-    /// The uri needs a variable that the stage does not define, or is none once they are replaced.
+    /// The uri needs a variable that the stage does not define, or is none once they are replaced;
+    /// a template does not compile.
     pub fn compile(
-        api_id: &str,
+        around: &Surroundings<'_>,
         integration: &Integration,
-        variables: &BTreeMap<String, String>,
-        max_answer_bytes: usize,
-    ) -> Result<Self, InvalidUri> {
-        let backend = |form: Form, uri: &UriTemplate, method: &Method| {
-            let settings = Settings {
-                form,
-                method: method.clone(),
-                parameters: &integration.request_parameters,
-                context_headers: integration.context_headers,
-            };
-            let written = uri.as_str();
-            let uri = uri.expand(variables)?;
-            let request = RequestTemplate::new(api_id, &uri, written, settings)?;
-            let is_function = form == Form::Function;
-            Ok(Target::Backend(Box::new(Backend { endpoint: uri.endpoint, request, is_function })))
+    ) -> Result<Self, InvalidIntegration> {
+        let timeout = integration.timeout;
+        let http = |form, uri, method: &Method| {
+            HttpBackend::compile(around, form, uri, method, integration)
+        };
+        let function = |function: &Function| {
+            CompiledFunction::compile(around, function, integration, timeout)
+        };
+        let transformed = |settings: &TransformationSettings, backend| {
+            let transformation = Transformation::compile(settings)?;
+            let transformed = Box::new(Transformed { transformation, backend });
+            Ok::<_, InvalidIntegration>(Target::Transformed(transformed))
         };
         let target = match &integration.kind {
-            IntegrationKind::HttpProxy(to) => backend(Form::HttpProxy, &to.uri, &to.method)?,
-            IntegrationKind::Http(to) => backend(Form::Http, &to.uri, &to.method)?,
-            IntegrationKind::AwsProxy { uri } => backend(Form::Function, uri, &Method::POST)?,
-            IntegrationKind::Mock { status } => Target::Mock { status: *status },
+            IntegrationKind::Echo { status } => Target::Echo { status: *status },
+            IntegrationKind::HttpProxy(to) => {
+                Target::HttpProxy(Box::new(http(Form::HttpProxy, &to.uri, &to.method)?))
+            }
+            IntegrationKind::AwsProxy(called) => Target::FunctionProxy(Box::new(function(called)?)),
+            IntegrationKind::Http(to, settings) => {
+                transformed(settings, Backend::Http(http(Form::Http, &to.uri, &to.method)?))?
+            }
+            IntegrationKind::Aws(AwsTarget::Function(called), settings) => {
+                transformed(settings, Backend::Function(function(called)?))?
+            }
+            IntegrationKind::Aws(AwsTarget::Service { uri, method }, settings) => {
+                let call_settings = AwsCallSettings {
+                    api_id: around.api_id,
+                    credentials: integration.credentials.as_deref(),
+                    timeout,
+                    max_answer_bytes: around.max_answer_bytes,
+                };
+                let call =
+                    ServiceCall::compile(around.aws, uri, method, around.variables, call_settings)?;
+                let parameters = integration.request_parameters.clone();
+                transformed(settings, Backend::Service { call, parameters })?
+            }
+            IntegrationKind::Mock(settings) => {
+                Target::Mock(Box::new(Transformation::compile(settings)?))
+            }
         };
-        Ok(Self { timeout: integration.timeout, max_answer_bytes, target })
+        Ok(Self { timeout, target })
     }
 
-    /// Whether [`Self::call`] has nothing to wait for: a mock, whose answer is the message itself.
+    /// Whether [`Self::call`] has nothing to wait for and nothing to work on: it echoes.
     pub fn is_immediate(&self) -> bool {
-        matches!(self.target, Target::Mock { .. })
+        matches!(self.target, Target::Echo { .. })
     }
 
     /// Calls the backend, over one of this core's `pools`, and waits for its whole answer.
@@ -91,22 +132,30 @@ impl CompiledIntegration {
         pools: &BackendPools,
         event: &Event<'_>,
     ) -> Result<Answer, IntegrationError> {
-        let backend = match &self.target {
-            Target::Mock { status } => return Ok(mock(*status, event)),
-            Target::Backend(backend) => backend,
-        };
-        let request = backend.request.fill(event)?;
-        // Boxed, so that a task that may call a backend is not as big as one that does.
-        let exchange = Box::pin(pools.exchange(&backend.endpoint, request, self.max_answer_bytes));
-        let response = tokio::time::timeout(self.timeout, exchange)
-            .await
-            .map_err(|_| IntegrationError::TimedOut(self.timeout))??;
-        if backend.is_function { function(&response) } else { Ok(Answer::from_response(response)) }
+        let none = MappedParameters::default;
+        match &self.target {
+            Target::Echo { status } => Ok(echo(*status, event)),
+            Target::Mock(transformation) => Ok(Answer::from_reply(transformation.mock(event)?)),
+            Target::HttpProxy(backend) => {
+                let body = Body::of_message(event);
+                let response = backend.exchange(pools, event, body, none(), self.timeout).await?;
+                Ok(Answer::from_response(response))
+            }
+            // Both boxed, so that a task of a route with a plain backend is not as big as theirs.
+            Target::FunctionProxy(function) => {
+                let payload = proxy_payload(event);
+                let invoked = Box::pin(function.invoke(pools, event, payload, none()));
+                proxied(&invoked.await?)
+            }
+            Target::Transformed(transformed) => {
+                Box::pin(transformed.call(pools, event, self.timeout)).await
+            }
+        }
     }
 }
 
 /// The message itself; on connect and disconnect, nothing.
-fn mock(status: u16, event: &Event<'_>) -> Answer {
+fn echo(status: u16, event: &Event<'_>) -> Answer {
     let (body, binary) = match event.occurrence {
         Occurrence::Message { body, binary, .. } => (body.clone(), *binary),
         Occurrence::Connect(_) | Occurrence::Disconnect { .. } => (Bytes::new(), false),
@@ -114,12 +163,9 @@ fn mock(status: u16, event: &Event<'_>) -> Answer {
     Answer { status, headers: HeaderMap::new(), body, binary }
 }
 
-/// tidegate, section 4: anything but a 200 with a proxy response is the function's failure.
-fn function(response: &Response<Bytes>) -> Result<Answer, IntegrationError> {
-    if response.status() != StatusCode::OK {
-        return Err(IntegrationError::FunctionError(response.status()));
-    }
-    let parsed = proxy_response::parse(response.body())?;
+/// websocket-api, 4.4.
+fn proxied(returned: &Bytes) -> Result<Answer, IntegrationError> {
+    let parsed = proxy_response::parse(returned)?;
     Ok(Answer {
         status: parsed.status,
         headers: parsed.headers,

@@ -14,15 +14,29 @@
 //! gateway hold is bounded; nothing here knows WebSocket.
 
 mod answer;
+mod aws;
 mod backend_pools;
 mod backend_request;
 mod backend_tls;
 mod error;
+mod function;
+mod function_failure;
+mod functions;
+mod http_backend;
 mod integration;
 mod name_lookup;
+mod transformed;
 
 pub use answer::Answer;
+pub use aws::{
+    Aws, AwsCallSettings, AwsEnvironment, CredentialsError, LambdaCall, ServiceCall,
+};
 pub use backend_pools::{BackendPools, PoolLimits};
 pub use backend_tls::BackendTls;
 pub use error::{IntegrationError, Owner};
-pub use integration::CompiledIntegration;
+pub use function::{CompiledFunction, Surroundings};
+pub use function_failure::FunctionFailure;
+pub use functions::{
+    FunctionCounts, FunctionLimits, LocalFunctions, WorkerSurroundings,
+};
+pub use integration::{CompiledIntegration, InvalidIntegration};

@@ -28,7 +28,7 @@ use tidegate_flow::{
 use tidegate_integrations::{
     Answer, BackendPools, BackendTls, CompiledIntegration, IntegrationError, Owner, PoolLimits,
 };
-use tidegate_model::{HttpTarget, Integration, IntegrationKind, InvalidUri, UriTemplate};
+use tidegate_model::{Function, HttpTarget, Integration, IntegrationKind, InvalidUri, UriTemplate};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener},
@@ -160,7 +160,7 @@ fn http(uri: &str, method: Method) -> IntegrationKind {
 }
 
 fn function(uri: &str) -> IntegrationKind {
-    IntegrationKind::AwsProxy { uri: UriTemplate::parse(uri).unwrap() }
+    IntegrationKind::AwsProxy(Function::Web(UriTemplate::parse(uri).unwrap()))
 }
 
 fn integration(kind: IntegrationKind, timeout: Duration) -> Integration {
@@ -170,6 +170,7 @@ fn integration(kind: IntegrationKind, timeout: Duration) -> Integration {
         timeout,
         request_parameters: Vec::new(),
         context_headers: true,
+        credentials: None,
     }
 }
 
@@ -201,6 +202,7 @@ async fn call(
         source_ip: [203, 0, 113, 7].into(),
         user_agent: None,
         connected_at_ms: 1_708_326_702_789,
+        authorization: None,
     };
     let event = Event {
         connection: &connection,
@@ -757,7 +759,7 @@ async fn a_function_that_fails_or_answers_no_proxy_response_is_a_502() {
 #[tokio::test]
 async fn a_mock_answers_its_status_and_the_message_itself() {
     let pools = pools(PoolLimits::default());
-    let integration = compiled(IntegrationKind::Mock { status: 207 }, DEADLINE);
+    let integration = compiled(IntegrationKind::Echo { status: 207 }, DEADLINE);
     let answer = call(&integration, &pools, &message("hi")).await.unwrap();
     assert_eq!((answer.status, answer.body.as_ref()), (207, &b"hi"[..]));
     let connect = Occurrence::Connect(UpgradeRequest::default());
@@ -867,6 +869,7 @@ async fn a_waiting_call_is_small() {
         source_ip: [203, 0, 113, 7].into(),
         user_agent: None,
         connected_at_ms: 0,
+        authorization: None,
     };
     let event = Event {
         connection: &connection,

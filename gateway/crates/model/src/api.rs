@@ -1,10 +1,10 @@
 //! One api: its stages, routes and integrations.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    AccessLogFormat, ApiId, DomainPattern, OriginPattern, ParameterSource, RequestParameter,
-    RouteKey, SelectionExpression, StageName, UriTemplate,
+    AccessLogFormat, ApiId, ApiKeySource, Authorizer, DomainPattern, Integration, OriginPattern,
+    ParameterSource, RouteKey, SelectionExpression, StageName,
 };
 
 /// One WebSocket api (`[apis.<id>]`).
@@ -28,6 +28,12 @@ pub struct Api {
     pub routes: Vec<Route>,
     /// Names are unique; routes point here by index.
     pub integrations: Vec<Integration>,
+    /// Names are unique; routes point here by index.
+    pub authorizers: Vec<Authorizer>,
+    /// JSON Schemas (draft 4) by name; they may refer to each other (websocket-api, section 8).
+    pub models: BTreeMap<String, serde_json::Value>,
+    /// Where a client's API key is found.
+    pub api_key_source: ApiKeySource,
 }
 
 /// What a binary message from a client does.
@@ -92,6 +98,21 @@ pub struct Route {
     pub throttle: Option<Throttle>,
     /// `request_parameters`: headers and query parameters that `$connect` may demand.
     pub request_parameters: Vec<RequiredParameter>,
+    /// Index into [`Api::authorizers`]; of `$connect` only.
+    pub authorizer: Option<usize>,
+    /// Whether a client needs an API key; of `$connect` only.
+    pub api_key_required: bool,
+    /// Which bodies are taken; `None` takes all.
+    pub validation: Option<BodyValidation>,
+}
+
+/// `model_selection_expression` and `request_models` of a route (websocket-api, section 8).
+#[derive(Debug, Clone)]
+pub struct BodyValidation {
+    /// Selects a key of `request_models`; `$default` where what it selects is not there.
+    pub model_selection_expression: SelectionExpression,
+    /// By key, the name of one of [`Api::models`].
+    pub request_models: BTreeMap<String, String>,
 }
 
 /// One declared parameter of the `$connect` request.
@@ -101,47 +122,4 @@ pub struct RequiredParameter {
     pub source: ParameterSource,
     /// Whether the upgrade is refused with 400 without it.
     pub required: bool,
-}
-
-/// One integration (`[apis.<id>.integrations.<name>]`).
-#[derive(Debug, Clone)]
-pub struct Integration {
-    /// The table's name.
-    pub name: String,
-    /// What it talks to.
-    pub kind: IntegrationKind,
-    /// The whole call, from taking a backend connection to the answer's last byte. 50 ms to 29 s.
-    pub timeout: Duration,
-    /// Headers, query and path parameters added to the backend's request.
-    pub request_parameters: Vec<RequestParameter>,
-    /// Whether the `Tidegate-*` headers go to HTTP backends.
-    pub context_headers: bool,
-}
-
-/// What an integration talks to.
-#[derive(Debug, Clone)]
-pub enum IntegrationKind {
-    /// An HTTP backend that gets the client's `$connect` headers and query as they are.
-    HttpProxy(HttpTarget),
-    /// An HTTP backend that gets only what is mapped.
-    Http(HttpTarget),
-    /// A web server that takes the Lambda proxy event as JSON and answers the proxy response.
-    AwsProxy {
-        /// Where the event is posted to.
-        uri: UriTemplate,
-    },
-    /// No backend: this status, and on a two-way route the message itself.
-    Mock {
-        /// 100 to 599; on `$connect`, 200 to 299 accepts.
-        status: u16,
-    },
-}
-
-/// Where and how an HTTP backend is called.
-#[derive(Debug, Clone)]
-pub struct HttpTarget {
-    /// With `${stageVariables.name}` in it, perhaps.
-    pub uri: UriTemplate,
-    /// Any HTTP verb.
-    pub method: http::Method,
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use crate::{Api, Secret};
+use crate::{AccessKey, Api, ApiKey, AwsSettings, LocalFunction, Throttle, UsagePlan};
 
 /// A checked `gateway.toml`.
 #[derive(Debug, Clone)]
@@ -13,12 +13,22 @@ pub struct Configuration {
     pub admin: SocketAddr,
     /// `[management]`: who may call `@connections`.
     pub management: Management,
+    /// Calls of the management API, over all callers; `None` is unlimited.
+    pub management_throttle: Option<Throttle>,
     /// `[limits]`.
     pub limits: Limits,
     /// `[drain]`.
     pub drain: Drain,
     /// `[apis]`: ids are unique.
     pub apis: Vec<Api>,
+    /// `[aws]`.
+    pub aws: AwsSettings,
+    /// `[functions]`: names are unique.
+    pub functions: Vec<LocalFunction>,
+    /// `[api_keys]`: names and values are unique.
+    pub api_keys: Vec<ApiKey>,
+    /// `[usage_plans]`: names are unique.
+    pub usage_plans: Vec<UsagePlan>,
 }
 
 /// `[listen]`.
@@ -47,16 +57,7 @@ pub enum Management {
     /// Loopback peers, unsigned.
     LoopbackOnly,
     /// Whoever signs with one of these (SigV4, service `execute-api`).
-    SigV4(Vec<Credential>),
-}
-
-/// One access key.
-#[derive(Debug, Clone)]
-pub struct Credential {
-    /// Named in each signature.
-    pub access_key_id: String,
-    /// What signatures are made with.
-    pub secret_access_key: Secret,
+    SigV4(Vec<AccessKey>),
 }
 
 /// `[limits]`. Defaults live in the section of `gateway.toml` that becomes this.

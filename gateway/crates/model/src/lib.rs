@@ -8,24 +8,41 @@
 
 mod access_log_format;
 mod api;
+mod authorizer;
+mod aws;
+mod aws_uri;
 mod configuration;
 mod domain_pattern;
+mod integration;
+mod local_function;
 mod names;
+pub mod policy;
 mod request_parameters;
 mod secret;
 mod selection_expression;
+mod transformation;
 mod uri_template;
+mod usage;
 
 pub use access_log_format::{AccessLogFormat, InvalidAccessLogFormat, Piece as AccessLogPiece};
 pub use api::{
-    AccessLogSettings, Api, Binary, HttpTarget, Integration, IntegrationKind, PostDuringConnect,
-    RequiredParameter, Route, Stage, Throttle,
+    AccessLogSettings, Api, Binary, BodyValidation, PostDuringConnect, RequiredParameter, Route,
+    Stage, Throttle,
 };
+pub use authorizer::{
+    AccessKey, Authorizer, AuthorizerKind, JwtAlgorithm, JwtAuthorizer, JwtKeys, OnExpiry,
+    RequestAuthorizer, TokenSource,
+};
+pub use aws::{AwsCredentials, AwsSettings};
+pub use aws_uri::{AwsCall, AwsServiceTarget, AwsUri, InvalidAwsUri};
 pub use configuration::{
-    Configuration, Credential, Drain, Limits, ListenSection, Management, SlowClient, TlsFiles,
+    Configuration, Drain, Limits, ListenSection, Management, SlowClient, TlsFiles,
 };
 pub use domain_pattern::{DomainPattern, InvalidDomainPattern, OriginPattern};
+pub use integration::{AwsTarget, Function, HttpTarget, Integration, IntegrationKind};
+pub use local_function::LocalFunction;
 pub use names::{ApiId, InvalidName, RouteKey, StageName};
+pub use policy::{InvalidPolicy, PolicyDocument};
 pub use request_parameters::{
     InvalidParameter, ParameterSource, ParameterTarget, RequestParameter,
 };
@@ -33,4 +50,10 @@ pub use secret::Secret;
 pub use selection_expression::{
     BodyPath, InvalidExpression, Part, PathStep, SelectionExpression, Variable,
 };
+pub use transformation::{
+    ContentHandling, IntegrationResponse, InvalidResponseKey, InvalidResponseParameter,
+    PassthroughBehavior, ResponseKey, ResponseParameter, ResponseParameterSource, ResponsePattern,
+    Transformation,
+};
 pub use uri_template::{BackendUri, Endpoint, InvalidUri, UriTemplate};
+pub use usage::{ApiKey, ApiKeySource, Quota, QuotaPeriod, UsagePlan};

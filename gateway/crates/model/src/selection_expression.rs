@@ -44,6 +44,22 @@ pub enum InvalidExpression {
         /// Without the dollar sign and braces.
         variable: String,
     },
+    /// A variable, but one that the template of a request cannot be chosen by (section 2.2).
+    #[error(
+        "`{variable}` has no value when a request template is selected: a template selection expression reads request.body.<path>"
+    )]
+    NotInTemplateSelection {
+        /// Without the dollar sign and braces.
+        variable: String,
+    },
+    /// A variable, but one that the template of a response cannot be chosen by (section 2.2).
+    #[error(
+        "`{variable}` has no value when a response template is selected: it is selected by request.body.<path>, integration.response.statuscode, integration.response.header.<name> or integration.response.multivalueheader.<name>"
+    )]
+    NotInResponseTemplateSelection {
+        /// Without the dollar sign and braces.
+        variable: String,
+    },
     /// The JSONPath after `request.body` does not parse.
     #[error("`{path}` after request.body is no JSON path: {reason}")]
     Path {
@@ -87,6 +103,9 @@ pub enum Variable {
     ResponseHeader(String),
     /// `integration.response.multivalueheader.NAME`.
     ResponseMultiValueHeader(String),
+    /// `integration.response.body.errorMessage`. Amazon takes it and selects nothing by it
+    /// (section 2.7).
+    ResponseErrorMessage,
     /// `context.authorizer.usageIdentifierKey`.
     UsageIdentifierKey,
 }
@@ -171,29 +190,58 @@ impl SelectionExpression {
     /// # Errors
     /// [`InvalidExpression::NotInRouteSelection`] for a variable of another kind of expression.
     pub fn check_route_selection(&self) -> Result<(), InvalidExpression> {
-        for part in &self.parts {
-            let variable = match part {
-                Part::Literal(_)
-                | Part::Variable(
-                    Variable::Body(_) | Variable::Header(_) | Variable::QueryString(_),
-                ) => continue,
-                Part::Variable(Variable::BasePath) => "request.basepath".to_owned(),
-                Part::Variable(Variable::ResponseStatus) => {
-                    "integration.response.statuscode".to_owned()
-                }
-                Part::Variable(Variable::ResponseHeader(name)) => {
-                    format!("integration.response.header.{name}")
-                }
-                Part::Variable(Variable::ResponseMultiValueHeader(name)) => {
-                    format!("integration.response.multivalueheader.{name}")
-                }
-                Part::Variable(Variable::UsageIdentifierKey) => {
-                    "context.authorizer.usageIdentifierKey".to_owned()
-                }
-            };
-            return Err(InvalidExpression::NotInRouteSelection { variable });
+        let is_read =
+            |v: &_| matches!(v, Variable::Body(_) | Variable::Header(_) | Variable::QueryString(_));
+        match self.first_variable_but(is_read) {
+            Some(variable) => Err(InvalidExpression::NotInRouteSelection { variable }),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Checks that the expression can select a request template (section 2.2): it reads the
+    /// message, if anything.
+    ///
+    /// # Errors
+    /// [`InvalidExpression::NotInTemplateSelection`] for a variable of another kind of expression.
+    pub fn check_template_selection(&self) -> Result<(), InvalidExpression> {
+        match self.first_variable_but(|v| matches!(v, Variable::Body(_))) {
+            Some(variable) => Err(InvalidExpression::NotInTemplateSelection { variable }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the expression can select a response template (section 2.2): it reads the
+    /// message, and the status and the headers of the answer.
+    ///
+    /// `integration.response.body.errorMessage` is admitted, though it selects nothing, because
+    /// Amazon admits it (section 2.7).
+    ///
+    /// # Errors
+    /// [`InvalidExpression::NotInResponseTemplateSelection`] for a variable of another kind of
+    /// expression.
+    pub fn check_response_template_selection(&self) -> Result<(), InvalidExpression> {
+        let is_read = |v: &_| {
+            matches!(
+                v,
+                Variable::Body(_)
+                    | Variable::ResponseStatus
+                    | Variable::ResponseHeader(_)
+                    | Variable::ResponseMultiValueHeader(_)
+                    | Variable::ResponseErrorMessage
+            )
+        };
+        match self.first_variable_but(is_read) {
+            Some(variable) => Err(InvalidExpression::NotInResponseTemplateSelection { variable }),
+            None => Ok(()),
+        }
+    }
+
+    /// The name of the first variable that is none of those.
+    fn first_variable_but(&self, is_admitted: impl Fn(&Variable) -> bool) -> Option<String> {
+        self.parts.iter().find_map(|part| match part {
+            Part::Variable(variable) if !is_admitted(variable) => Some(variable.name()),
+            Part::Variable(_) | Part::Literal(_) => None,
+        })
     }
 
     /// The pieces, in order.
@@ -221,6 +269,23 @@ impl fmt::Display for SelectionExpression {
 }
 
 impl Variable {
+    /// As it is written, but for a body's path.
+    fn name(&self) -> String {
+        match self {
+            Self::Body(_) => "request.body".to_owned(),
+            Self::Header(name) => format!("request.header.{name}"),
+            Self::QueryString(name) => format!("request.querystring.{name}"),
+            Self::BasePath => "request.basepath".to_owned(),
+            Self::ResponseStatus => "integration.response.statuscode".to_owned(),
+            Self::ResponseHeader(name) => format!("integration.response.header.{name}"),
+            Self::ResponseMultiValueHeader(name) => {
+                format!("integration.response.multivalueheader.{name}")
+            }
+            Self::ResponseErrorMessage => "integration.response.body.errorMessage".to_owned(),
+            Self::UsageIdentifierKey => "context.authorizer.usageIdentifierKey".to_owned(),
+        }
+    }
+
     /// `path` of the grammar: a variable without dollar sign and braces.
     fn parse(text: &str) -> Result<Self, InvalidExpression> {
         if let Some(tail) = text.strip_prefix("request.body")
@@ -234,6 +299,7 @@ impl Variable {
         let variable = match text {
             "request.basepath" => Some(Self::BasePath),
             "integration.response.statuscode" => Some(Self::ResponseStatus),
+            "integration.response.body.errorMessage" => Some(Self::ResponseErrorMessage),
             "context.authorizer.usageIdentifierKey" => Some(Self::UsageIdentifierKey),
             _ => None,
         };
@@ -509,7 +575,7 @@ mod tests {
             ("$request.header.a[0]", "request.header.a[0]"),
             ("$request.path", "request.path"),
             ("$Request.body.a", "Request.body.a"),
-            ("$integration.response.body.errorMessage", "integration.response.body.errorMessage"),
+            ("$integration.response.body.a", "integration.response.body.a"),
         ] {
             assert_eq!(
                 SelectionExpression::parse(text).unwrap_err(),
@@ -558,11 +624,61 @@ mod tests {
             "integration.response.statuscode",
             "integration.response.header.a",
             "integration.response.multivalueheader.a",
+            "integration.response.body.errorMessage",
             "context.authorizer.usageIdentifierKey",
         ] {
             let refused = InvalidExpression::NotInRouteSelection { variable: bad.to_owned() };
             assert_eq!(check(&format!("${bad}")), Err(refused.clone()), "{bad}");
             assert_eq!(check(&format!("x-${{{bad}}}")), Err(refused), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_template_is_selected_by_the_message_only() {
+        let check =
+            |text: &str| SelectionExpression::parse(text).unwrap().check_template_selection();
+        for good in ["$request.body.a", "${request.body.a}-x", "default", r"\$default"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "request.header.a",
+            "request.querystring.a",
+            "request.basepath",
+            "integration.response.statuscode",
+            "integration.response.header.a",
+            "integration.response.multivalueheader.a",
+            "integration.response.body.errorMessage",
+            "context.authorizer.usageIdentifierKey",
+        ] {
+            let refused = InvalidExpression::NotInTemplateSelection { variable: bad.to_owned() };
+            assert_eq!(check(&format!("$request.body.a${{{bad}}}")), Err(refused), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_response_template_is_selected_by_the_message_and_by_the_answer() {
+        let check = |text: &str| {
+            SelectionExpression::parse(text).unwrap().check_response_template_selection()
+        };
+        for good in [
+            "$request.body.a",
+            "$integration.response.statuscode",
+            "$integration.response.header.Content-Type",
+            "$integration.response.multivalueheader.a",
+            "$integration.response.body.errorMessage",
+            "200",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "request.header.a",
+            "request.querystring.a",
+            "request.basepath",
+            "context.authorizer.usageIdentifierKey",
+        ] {
+            let refused =
+                InvalidExpression::NotInResponseTemplateSelection { variable: bad.to_owned() };
+            assert_eq!(check(&format!("${{{bad}}}")), Err(refused), "{bad}");
         }
     }
 

@@ -38,8 +38,12 @@ label_values! {
         IntegrationError = "integration_error",
         /// 400, 414, 426: not a WebSocket request that this gateway takes.
         BadRequest = "bad_request",
-        /// 403: a foreign origin.
+        /// 401: nothing, or nothing valid, says who it is.
+        Unauthorized = "unauthorized",
+        /// 403: a foreign origin, a policy, a signature, a token, an API key.
         Forbidden = "forbidden",
+        /// 500: the authorizer gave no usable answer.
+        AuthorizerError = "authorizer_error",
         /// 429: a limit or a throttle.
         Throttled = "throttled",
     }
@@ -70,6 +74,8 @@ label_values! {
         Drain = "drain",
         /// A reload removed its stage.
         StageRemoved = "stage_removed",
+        /// The token that it was opened with has expired.
+        TokenExpired = "token_expired",
     }
 }
 
@@ -88,6 +94,8 @@ label_values! {
         Protocol = "protocol",
         /// Text that is not UTF-8.
         InvalidUtf8 = "invalid_utf8",
+        /// A message that the route's model does not take.
+        InvalidBody = "invalid_body",
         /// An upgrade that was refused with 4xx by the gateway.
         Upgrade = "upgrade",
     }

@@ -88,6 +88,11 @@ impl GatewayToml {
             .integration(name, "method", r#""POST""#)
     }
 
+    /// A `mock` integration that answers a message with itself.
+    pub fn echo(self, name: &str) -> Self {
+        self.integration(name, "type", r#""mock""#).integration(name, "status", "200")
+    }
+
     /// One key of an integration: `integration("f", "timeout_ms", "100")`.
     pub fn integration(self, name: &str, key: &str, value_toml: &str) -> Self {
         self.set(&format!("apis.test.integrations.{}", quoted(name)), key, value_toml)

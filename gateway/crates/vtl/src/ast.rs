@@ -3,6 +3,8 @@
 //! Holds always: a tree no deeper than [`MAX_NESTING`], so walking and dropping it is safe. A
 //! `Place` is the byte offset in the template's text of what a failure should point at.
 
+use std::sync::Arc;
+
 use crate::numbers::Number;
 
 /// How deep blocks, parentheses, lists, arguments and strings may nest in a template.
@@ -85,7 +87,7 @@ pub(crate) enum Expression {
     Null,
     Bool(bool),
     Number(Number),
-    Text(String),
+    Text(Arc<str>),
     /// A string in double quotes with references or directives in it.
     Interpolated(Vec<Node>),
     List(Vec<Expression>),

@@ -3,6 +3,8 @@
 //! Holds always: an error carries the line and the column, both from 1, counted in characters, of
 //! the place in the template that it is about.
 
+use std::borrow::Cow;
+
 /// Why a text is no template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
@@ -42,6 +44,10 @@ pub enum RenderErrorKind {
     /// `#include` or `#parse`: there is no other template to find.
     #[error("#{0} finds no resource: a template stands alone")]
     Resource(&'static str),
+    /// `$context.requestOverride` or `$context.responseOverride` was given the same key twice,
+    /// which [`RepeatedOverride`](crate::RepeatedOverride) forbids.
+    #[error("an override is set a second time: build the value in a variable and set it once")]
+    OverrideTwice,
     /// A loop ran longer than [`Limits::max_iterations`](crate::Limits::max_iterations).
     #[error("a loop of more than {0} iterations")]
     LoopTooLong(usize),
@@ -54,6 +60,24 @@ pub enum RenderErrorKind {
     /// A text longer than [`Limits::max_output_bytes`](crate::Limits::max_output_bytes).
     #[error("an output of more than {0} bytes")]
     OutputTooLong(usize),
+}
+
+impl RenderErrorKind {
+    /// What happened, without any text that the render read or put together: fit for a log.
+    #[must_use]
+    pub fn without_values(&self) -> Cow<'static, str> {
+        match self {
+            Self::Method(_) => Cow::Borrowed("a method was called with what it cannot take"),
+            Self::Path(_) => Cow::Borrowed("a path is no JSONPath"),
+            Self::InvalidBody(_)
+            | Self::Resource(_)
+            | Self::OverrideTwice
+            | Self::LoopTooLong(_)
+            | Self::TooManySteps(_)
+            | Self::TooDeep(_)
+            | Self::OutputTooLong(_) => Cow::Owned(self.to_string()),
+        }
+    }
 }
 
 /// Whose fault a failed render is.
@@ -74,6 +98,7 @@ impl RenderError {
             RenderErrorKind::Method(_)
             | RenderErrorKind::Path(_)
             | RenderErrorKind::Resource(_)
+            | RenderErrorKind::OverrideTwice
             | RenderErrorKind::LoopTooLong(_)
             | RenderErrorKind::TooManySteps(_)
             | RenderErrorKind::TooDeep(_)

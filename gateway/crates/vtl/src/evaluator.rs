@@ -3,16 +3,20 @@
 //! Holds always: each node, expression, element and 64 bytes of text cost a step, and blocks,
 //! expressions and values nest at most `max_depth` deep, so every walk ends.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, sync::Arc};
 
 use regex::Regex;
 
 use crate::{
     ast::{Expression, Node, Place},
+    bindings::Bindings,
+    builtins::OverrideMaps,
     error::RenderErrorKind,
     input::Body,
     numbers::Number,
-    template::{Bindings, Limits, Rendered},
+    ordered_map::OrderedMap,
+    prepared::Parts,
+    template::{Limits, Rendered},
     value::{Heap, Loop, LoopId, Map, Value},
 };
 
@@ -35,14 +39,17 @@ impl Interrupt {
 
 /// One render.
 pub(crate) struct Evaluator<'a> {
-    pub(crate) blocks: &'a [Vec<Node>],
+    pub(crate) parts: &'a Parts,
     pub(crate) bindings: &'a Bindings<'a>,
     pub(crate) limits: &'a Limits,
     pub(crate) body: Body<'a>,
     pub(crate) heap: Heap,
-    pub(crate) variables: HashMap<Rc<str>, Value>,
-    /// Compiled patterns by their text, for a loop uses the same one again.
-    pub(crate) patterns: HashMap<Rc<str>, Regex>,
+    pub(crate) variables: OrderedMap<Value>,
+    /// Compiled patterns by their text and whether they are anchored, for a loop uses the same one
+    /// again. Those that stand in the template are among its parts.
+    pub(crate) patterns: HashMap<(Arc<str>, bool), Arc<Regex>>,
+    /// Where `$context` takes overrides, once it is a map and they are set once.
+    pub(crate) overrides: OverrideMaps,
     /// What `$input.params()` shows, once it was asked for.
     pub(crate) params: Option<Value>,
     innermost: Option<LoopId>,
@@ -55,18 +62,19 @@ pub(crate) struct Evaluator<'a> {
 /// Renders a template, or says what failed and where.
 pub(crate) fn render(
     nodes: &[Node],
-    blocks: &[Vec<Node>],
+    parts: &Parts,
     bindings: &Bindings<'_>,
     limits: &Limits,
 ) -> Result<Rendered, (Place, RenderErrorKind)> {
     let mut evaluator = Evaluator {
-        blocks,
+        parts,
         bindings,
         limits,
         body: Body::new(bindings.body),
         heap: Heap::default(),
-        variables: HashMap::new(),
+        variables: OrderedMap::new(),
         patterns: HashMap::new(),
+        overrides: OverrideMaps::default(),
         params: None,
         innermost: None,
         place: 0,
@@ -81,25 +89,16 @@ pub(crate) fn render(
     }
     // What the output cost does not decide whether the overrides are seen.
     evaluator.steps = 0;
-    let context = evaluator.exported_context();
+    let context = evaluator.context_after();
     Ok(Rendered { output, context })
 }
 
 impl Evaluator<'_> {
     fn bind(&mut self) {
-        let context = self.heap.import(&self.bindings.context);
-        let stage_variables = self.heap.import(&self.bindings.stage_variables);
-        let fixed = [
-            ("context", context),
-            ("stageVariables", stage_variables),
-            ("input", Value::Input),
-            ("util", Value::Util),
-        ];
-        self.variables.extend(fixed.map(|(name, value)| (Rc::from(name), value)));
-        if let crate::Json::Object(members) = &self.bindings.variables {
-            for (name, json) in members {
+        if let crate::Json::Object(members) = self.bindings.variables {
+            for (name, json) in members.iter() {
                 let value = self.heap.import(json);
-                self.variables.insert(Rc::from(name.as_str()), value);
+                self.variables.insert(name.clone(), value);
             }
         }
     }
@@ -182,7 +181,7 @@ impl Evaluator<'_> {
                 self.foreach(variable, &items, body, out)
             }
             Node::Define { name, block } => {
-                self.variables.insert(Rc::from(name.as_str()), Value::Block(*block));
+                self.set_variable(name, Value::Block(*block));
                 Ok(())
             }
             Node::Break => Err(Interrupt::Break(self.innermost)),
@@ -217,7 +216,7 @@ impl Evaluator<'_> {
         body: &[Node],
         out: &mut String,
     ) -> Result<(), Interrupt> {
-        let names = [variable, "foreach", "velocityCount", "velocityHasNext"].map(Rc::<str>::from);
+        let names = [variable, "foreach", "velocityCount", "velocityHasNext"].map(Arc::<str>::from);
         let before = names.clone().map(|name| {
             let value = self.variables.get(&name).cloned();
             (name, value)
@@ -274,7 +273,7 @@ impl Evaluator<'_> {
             Expression::Number(number) => Ok(Value::Number(number.clone())),
             Expression::Text(text) => {
                 this.spend_text(text.len())?;
-                Ok(Value::text(text.as_str()))
+                Ok(Value::Text(text.clone()))
             }
             Expression::Interpolated(nodes) => {
                 let mut text = String::new();
@@ -326,7 +325,7 @@ impl Evaluator<'_> {
     }
 
     /// What a value prints as.
-    pub(crate) fn text_of(&mut self, value: &Value) -> Result<Rc<str>, Interrupt> {
+    pub(crate) fn text_of(&mut self, value: &Value) -> Result<Arc<str>, Interrupt> {
         if let Value::Text(text) = value {
             return Ok(text.clone());
         }

@@ -67,7 +67,9 @@ impl Parser<'_> {
                     self.lexer.next();
                     let Some(name) = self.lexer.name() else { return Ok(steps) };
                     let step = if self.lexer.takes("(") {
-                        Step::Method(name, self.arguments()?)
+                        let arguments = self.arguments()?;
+                        self.parts.prepare(&name, &arguments);
+                        Step::Method(name, arguments)
                     } else {
                         Step::Property(name)
                     };

@@ -3,9 +3,10 @@
 //! Holds always: the body is parsed at most once in a render, and only if it is asked for as JSON;
 //! what `$input.path` gives is a copy, so changing it changes no later answer.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use crate::{
+    bindings::Found,
     error::RenderErrorKind,
     evaluator::{Evaluator, Interrupt},
     json::{InvalidJson, Json},
@@ -16,19 +17,29 @@ use crate::{
 /// What an absent payload reads as.
 const EMPTY: &str = "{}";
 
+/// Where parameters come from, in the order in which they are looked for.
+const PLACES: [&str; 3] = ["path", "querystring", "header"];
+
 /// The payload.
 pub(crate) struct Body<'a> {
-    text: &'a str,
+    /// `None` if there is no payload at all.
+    text: Option<&'a str>,
     parsed: Option<Result<Rc<Json>, InvalidJson>>,
 }
 
 impl<'a> Body<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: Option<&'a str>) -> Self {
         Self { text, parsed: None }
     }
 
+    /// What is parsed: an empty payload, and one that is not there, are an empty object.
     fn text(&self) -> &'a str {
-        if self.text.is_empty() { EMPTY } else { self.text }
+        self.text.filter(|text| !text.is_empty()).unwrap_or(EMPTY)
+    }
+
+    /// `$input.body`
+    fn as_sent(&self) -> &'a str {
+        if self.text.is_none() { "" } else { self.text() }
     }
 
     /// The body as JSON; text that does not start as JSON is one string.
@@ -36,7 +47,7 @@ impl<'a> Body<'a> {
         let text = self.text();
         self.parsed
             .get_or_insert_with(|| {
-                let plain = || Json::String(text.to_owned());
+                let plain = || Json::String(text.into());
                 let json = match text.trim_start().chars().next() {
                     Some('{' | '[') => Json::parse(text)?,
                     Some('"' | '\'') => Json::parse(text).unwrap_or_else(|_| plain()),
@@ -51,7 +62,7 @@ impl<'a> Body<'a> {
 impl Evaluator<'_> {
     pub(crate) fn input_property(&self, name: &str) -> Value {
         match name {
-            "body" => Value::text(self.body.text()),
+            "body" => Value::text(self.body.as_sent()),
             "json" | "path" | "params" => Value::Uncalled,
             _ => Value::Null,
         }
@@ -71,7 +82,7 @@ impl Evaluator<'_> {
                 let path = self.text_of(path)?;
                 self.input_path(&path).map(Some)
             }
-            ("params", []) => Ok(Some(self.all_params())),
+            ("params", []) => self.all_params().map(Some),
             ("params", [name]) => {
                 let name = self.text_of(name)?;
                 Ok(Some(self.param(&name)))
@@ -83,7 +94,9 @@ impl Evaluator<'_> {
     fn input_json(&mut self, path: &str) -> Result<Value, Interrupt> {
         let found = self.find(path)?;
         let Some(json) = found else { return Ok(Value::text("\"\"")) };
-        let text = json.to_string();
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = json.write(&mut text);
         self.spend_text(text.len())?;
         self.check_length(text.len())?;
         Ok(Value::text(text))
@@ -108,9 +121,18 @@ impl Evaluator<'_> {
         if path.trim() == "$" {
             return Ok(Some(body));
         }
-        let compiled = JsonPath::parse(path).map_err(|reason| {
-            Interrupt::Failed(RenderErrorKind::Path(format!("{path:?} is no JSONPath: {reason}")))
-        })?;
+        let parts = self.parts;
+        let parsed;
+        let compiled = match parts.paths.get(path) {
+            Some(prepared) => prepared,
+            None => {
+                parsed = JsonPath::parse(path).map_err(|reason| {
+                    let message = format!("{path:?} is no JSONPath: {reason}");
+                    Interrupt::Failed(RenderErrorKind::Path(message))
+                })?;
+                &parsed
+            }
+        };
         let found = compiled.find(&body, &mut |steps| self.spend(steps))?;
         // The copy below costs as much as what it copies.
         let weight = found.iter().map(|json| json.weight()).sum();
@@ -123,29 +145,32 @@ impl Evaluator<'_> {
     }
 
     /// `path`, `querystring` and `header`, in this order.
-    fn all_params(&mut self) -> Value {
+    fn all_params(&mut self) -> Result<Value, Interrupt> {
         if let Some(params) = &self.params {
-            return params.clone();
+            return Ok(params.clone());
         }
-        let bindings = self.bindings;
+        let given = self.bindings.params.all();
+        self.spend(given.weight())?;
         let mut all = Map::new();
-        for place in ["path", "querystring", "header"] {
-            let params = match bindings.params.get(place) {
+        for place in PLACES {
+            let params = match given.get(place) {
                 Some(params) => self.heap.import(params),
                 None => Value::Map(self.heap.new_map(Map::new())),
             };
-            all.insert(Rc::from(place), params);
+            all.insert(Arc::from(place), params);
         }
         let params = Value::Map(self.heap.new_map(all));
         self.params = Some(params.clone());
-        params
+        Ok(params)
     }
 
     /// The first of path, query string and header; names are compared as they are.
     fn param(&self, name: &str) -> Value {
-        ["path", "querystring", "header"]
-            .iter()
-            .find_map(|place| self.bindings.params.get(place)?.get(name)?.as_str())
-            .map_or_else(|| Value::text(""), Value::text)
+        for place in PLACES {
+            if let Found::Text(text) = self.bindings.params.find(&[place, name]) {
+                return Value::text(text);
+            }
+        }
+        Value::text("")
     }
 }

@@ -5,11 +5,9 @@
 //!
 //! Holds always: of the same key twice, the last value is kept, at the place of the first.
 
-use std::fmt::{self, Write as _};
+use std::{fmt, sync::Arc};
 
-use indexmap::IndexMap;
-
-use crate::numbers::Number;
+use crate::{numbers::Number, ordered_map::OrderedMap};
 
 /// How deep arrays and objects may nest.
 pub(crate) const MAX_DEPTH: usize = 200;
@@ -25,11 +23,11 @@ pub enum Json {
     /// digits.
     Number(Number),
     /// A string.
-    String(String),
+    String(Arc<str>),
     /// An array.
     Array(Vec<Json>),
     /// An object, in the order of its keys.
-    Object(IndexMap<String, Json>),
+    Object(OrderedMap<Json>),
 }
 
 /// Why a text is not JSON.
@@ -45,7 +43,7 @@ pub struct InvalidJson {
 impl Default for Json {
     /// An empty object.
     fn default() -> Self {
-        Self::Object(IndexMap::new())
+        Self::Object(OrderedMap::new())
     }
 }
 
@@ -55,11 +53,16 @@ impl Json {
     /// # Errors
     /// The text is not JSON, nests deeper than 200, or has an integer of more than 1,000 digits.
     pub fn parse(text: &str) -> Result<Self, InvalidJson> {
-        let mut reader = Reader { text, at: 0, depth: 0 };
-        reader.skip_space();
-        let value = reader.value()?;
-        reader.skip_space();
-        if reader.at < text.len() { Err(reader.wrong("text after the value")) } else { Ok(value) }
+        Reader { text, at: 0, depth: 0, may_end_with_commas: false }.whole()
+    }
+
+    /// The same; and a comma may stand after the last item or member, as the service admits it in
+    /// what the template of a mock gives.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_with_commas_at_ends(text: &str) -> Result<Self, InvalidJson> {
+        Reader { text, at: 0, depth: 0, may_end_with_commas: true }.whole()
     }
 
     /// The value under a key of an object.
@@ -104,11 +107,11 @@ impl From<&serde_json::Value> for Json {
             Value::Bool(bool) => Self::Bool(*bool),
             // What serde_json holds reads as a number again.
             Value::Number(number) => Number::from_text(&number.to_string())
-                .map_or_else(|| Self::String(number.to_string()), Self::Number),
-            Value::String(text) => Self::String(text.clone()),
+                .map_or_else(|| Self::String(number.to_string().into()), Self::Number),
+            Value::String(text) => Self::String(text.as_str().into()),
             Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
             Value::Object(members) => Self::Object(
-                members.iter().map(|(key, value)| (key.clone(), value.into())).collect(),
+                members.iter().map(|(key, value)| (key.as_str(), value.into())).collect(),
             ),
         }
     }
@@ -117,32 +120,36 @@ impl From<&serde_json::Value> for Json {
 impl fmt::Display for Json {
     /// Compact JSON text, `/` and what is not ASCII unescaped, as `$input.json` gives it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
+    }
+}
+
+impl Json {
+    /// Compact JSON text, as `Display` gives it, without its detours.
+    pub(crate) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
-            Self::Null => f.write_str("null"),
-            Self::Bool(bool) => bool.fmt(f),
-            Self::Number(number) => number.fmt(f),
-            Self::String(text) => write_string(f, text, Slash::Plain),
+            Self::Null => out.write_str("null"),
+            Self::Bool(true) => out.write_str("true"),
+            Self::Bool(false) => out.write_str("false"),
+            Self::Number(number) => write!(out, "{number}"),
+            Self::String(text) => write_string(out, text, Slash::Plain),
             Self::Array(items) => {
-                f.write_char('[')?;
+                out.write_char('[')?;
                 for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        f.write_char(',')?;
-                    }
-                    item.fmt(f)?;
+                    out.write_str(if index > 0 { "," } else { "" })?;
+                    item.write(out)?;
                 }
-                f.write_char(']')
+                out.write_char(']')
             }
             Self::Object(members) => {
-                f.write_char('{')?;
+                out.write_char('{')?;
                 for (index, (key, value)) in members.iter().enumerate() {
-                    if index > 0 {
-                        f.write_char(',')?;
-                    }
-                    write_string(f, key, Slash::Plain)?;
-                    f.write_char(':')?;
-                    value.fmt(f)?;
+                    out.write_str(if index > 0 { "," } else { "" })?;
+                    write_string(out, key, Slash::Plain)?;
+                    out.write_char(':')?;
+                    value.write(out)?;
                 }
-                f.write_char('}')
+                out.write_char('}')
             }
         }
     }
@@ -159,24 +166,29 @@ pub(crate) enum Slash {
 
 /// Writes a string with its quotes.
 pub(crate) fn write_string(out: &mut impl fmt::Write, text: &str, slash: Slash) -> fmt::Result {
+    let is_escaped = |c: char| match c {
+        '"' | '\\' | '\0'..='\u{1f}' => true,
+        '/' | '\u{7f}'..='\u{9f}' | '\u{2000}'..='\u{20ff}' => slash == Slash::Escaped,
+        _ => false,
+    };
     out.write_char('"')?;
-    for c in text.chars() {
-        match c {
-            '"' => out.write_str("\\\"")?,
-            '\\' => out.write_str("\\\\")?,
-            '\n' => out.write_str("\\n")?,
-            '\r' => out.write_str("\\r")?,
-            '\t' => out.write_str("\\t")?,
-            '\u{8}' => out.write_str("\\b")?,
-            '\u{c}' => out.write_str("\\f")?,
-            '/' if slash == Slash::Escaped => out.write_str("\\/")?,
-            '\0'..='\u{1f}' => write!(out, "\\u{:04X}", u32::from(c))?,
-            '\u{7f}'..='\u{9f}' | '\u{2000}'..='\u{20ff}' if slash == Slash::Escaped => {
-                write!(out, "\\u{:04X}", u32::from(c))?;
-            }
-            c => out.write_char(c)?,
+    let mut rest = text;
+    while let Some(at) = rest.find(is_escaped) {
+        out.write_str(&rest[..at])?;
+        let mut after = rest[at..].chars();
+        match after.next() {
+            Some('\n') => out.write_str("\\n")?,
+            Some('\r') => out.write_str("\\r")?,
+            Some('\t') => out.write_str("\\t")?,
+            Some('\u{8}') => out.write_str("\\b")?,
+            Some('\u{c}') => out.write_str("\\f")?,
+            Some(c @ ('"' | '\\' | '/')) => write!(out, "\\{c}")?,
+            Some(c) => write!(out, "\\u{:04X}", u32::from(c))?,
+            None => {}
         }
+        rest = after.as_str();
     }
+    out.write_str(rest)?;
     out.write_char('"')
 }
 
@@ -184,9 +196,19 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    /// Whether a comma may stand before `]` and `}`.
+    may_end_with_commas: bool,
 }
 
 impl Reader<'_> {
+    /// The one value of the text.
+    fn whole(mut self) -> Result<Json, InvalidJson> {
+        self.skip_space();
+        let value = self.value()?;
+        self.skip_space();
+        if self.at < self.text.len() { Err(self.wrong("text after the value")) } else { Ok(value) }
+    }
+
     fn wrong(&self, reason: &'static str) -> InvalidJson {
         InvalidJson { offset: self.at, reason }
     }
@@ -262,11 +284,14 @@ impl Reader<'_> {
             if !self.takes(b',') {
                 return Err(self.wrong("no `,` or `]` after an item"));
             }
+            if self.may_end_with_commas && self.takes(b']') {
+                return Ok(Json::Array(items));
+            }
         }
     }
 
     fn object(&mut self) -> Result<Json, InvalidJson> {
-        let mut members = IndexMap::new();
+        let mut members = OrderedMap::new();
         if self.takes(b'}') {
             return Ok(Json::Object(members));
         }
@@ -288,10 +313,13 @@ impl Reader<'_> {
             if !self.takes(b',') {
                 return Err(self.wrong("no `,` or `}` after a member"));
             }
+            if self.may_end_with_commas && self.takes(b'}') {
+                return Ok(Json::Object(members));
+            }
         }
     }
 
-    fn bare_key(&mut self) -> Result<String, InvalidJson> {
+    fn bare_key(&mut self) -> Result<Arc<str>, InvalidJson> {
         let rest = &self.text[self.at..];
         let is_key = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$' | '.');
         let end = rest.find(|c| !is_key(c)).unwrap_or(rest.len());
@@ -299,7 +327,7 @@ impl Reader<'_> {
             return Err(self.wrong("no key"));
         }
         self.at += end;
-        Ok(rest[..end].to_owned())
+        Ok(rest[..end].into())
     }
 
     fn number(&mut self) -> Result<Json, InvalidJson> {
@@ -324,7 +352,7 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self) -> Result<String, InvalidJson> {
+    fn string(&mut self) -> Result<Arc<str>, InvalidJson> {
         let quote = self.text.as_bytes()[self.at];
         self.at += 1;
         let mut out = String::new();
@@ -333,11 +361,15 @@ impl Reader<'_> {
             let Some(stop) = rest.bytes().position(|b| b == quote || b == b'\\') else {
                 return Err(self.wrong("a string without its end"));
             };
-            out.push_str(&rest[..stop]);
             self.at += stop + 1;
             if rest.as_bytes()[stop] == quote {
-                return Ok(out);
+                if out.is_empty() {
+                    return Ok(rest[..stop].into());
+                }
+                out.push_str(&rest[..stop]);
+                return Ok(out.into());
             }
+            out.push_str(&rest[..stop]);
             self.escape(&mut out)?;
         }
     }
@@ -418,6 +450,17 @@ mod tests {
             assert!(Json::parse(text).is_err(), "{text}");
         }
         assert_eq!(Json::parse("[1 2]").unwrap_err().offset, 3);
+    }
+
+    #[test]
+    fn commas_at_ends_are_taken_where_they_are_asked_for_only() {
+        let text = "{a: [1, 2, ], }";
+        assert!(Json::parse(text).is_err());
+        let json = Json::parse_with_commas_at_ends(text).unwrap();
+        assert_eq!(json.to_string(), r#"{"a":[1,2]}"#);
+        for bad in ["[,]", "{,}", "[1,,]", "{a:1,,}", "[1]  ,"] {
+            assert!(Json::parse_with_commas_at_ends(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! use tidegate_vtl::{Bindings, Limits, Template};
 //!
 //! let template = Template::compile(r#"{"who":$input.json('$.name')}"#)?;
-//! let bindings = Bindings { body: r#"{"name":"Ann"}"#, ..Bindings::default() };
+//! let bindings = Bindings { body: Some(r#"{"name":"Ann"}"#), ..Bindings::default() };
 //! let rendered = template.render(&bindings, &Limits::default())?;
 //! assert_eq!(rendered.output, r#"{"who":"Ann"}"#);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -20,6 +20,8 @@
 
 mod assignment;
 mod ast;
+mod bindings;
+mod builtins;
 mod error;
 mod evaluator;
 mod expressions;
@@ -30,14 +32,20 @@ mod lexer;
 mod methods;
 mod numbers;
 mod operators;
+mod ordered_map;
 mod parser;
+mod prepared;
 mod printing;
 mod references;
 mod template;
 mod util_functions;
 mod value;
 
+pub use bindings::{Bindings, Found, Source};
 pub use error::{CompileError, Fault, RenderError, RenderErrorKind};
 pub use json::{InvalidJson, Json};
 pub use numbers::Number;
-pub use template::{Bindings, Limits, MAX_TEMPLATE_BYTES, Rendered, Template};
+pub use ordered_map::OrderedMap;
+pub use template::{
+    ContextAfter, Limits, MAX_TEMPLATE_BYTES, Rendered, RepeatedOverride, Template,
+};

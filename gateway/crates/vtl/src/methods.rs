@@ -12,7 +12,7 @@ use crate::{
 mod lists;
 mod maps;
 mod numbers;
-mod regexes;
+pub(crate) mod regexes;
 mod strings;
 
 impl Evaluator<'_> {

@@ -9,6 +9,7 @@
 use crate::{
     ast::{Expression, MAX_NESTING, Node, Reference},
     lexer::{Lexer, Wrong, is_name_start},
+    prepared::Parts,
 };
 
 /// How far the arguments of an unknown `#word(...)` may reach.
@@ -38,14 +39,14 @@ pub(crate) enum Scope {
     String,
 }
 
-/// Parses one text; strings in it are parsed by another that shares the blocks.
+/// Parses one text; strings in it are parsed by another that shares the parts.
 pub(crate) struct Parser<'a> {
     pub(crate) lexer: Lexer,
     scope: Scope,
     depth: usize,
     /// Of the expression that is being parsed.
     pub(crate) operators: usize,
-    blocks: &'a mut Vec<Vec<Node>>,
+    pub(crate) parts: &'a mut Parts,
 }
 
 /// The nodes so far, and the plain text after the last of them.
@@ -70,13 +71,8 @@ impl Pieces {
 }
 
 impl<'a> Parser<'a> {
-    pub(crate) fn new(
-        lexer: Lexer,
-        scope: Scope,
-        depth: usize,
-        blocks: &'a mut Vec<Vec<Node>>,
-    ) -> Self {
-        Self { lexer, scope, depth, operators: 0, blocks }
+    pub(crate) fn new(lexer: Lexer, scope: Scope, depth: usize, parts: &'a mut Parts) -> Self {
+        Self { lexer, scope, depth, operators: 0, parts }
     }
 
     /// The whole text.
@@ -377,8 +373,8 @@ impl<'a> Parser<'a> {
         self.close("after the name of #define")?;
         self.lexer.swallow_line_end();
         let body = self.body_up_to_end(place, "define")?;
-        let block = self.blocks.len();
-        self.blocks.push(body);
+        let block = self.parts.blocks.len();
+        self.parts.blocks.push(body);
         Ok(Node::Define { name, block })
     }
 
@@ -423,10 +419,10 @@ impl<'a> Parser<'a> {
         let inside = self.lexer.string()?;
         let text = inside.text();
         if !is_double || !text.contains(['$', '#']) {
-            return Ok(Expression::Text(text));
+            return Ok(Expression::Text(text.into()));
         }
         self.deeper(|this| {
-            let parser = Parser::new(inside, Scope::String, this.depth, this.blocks);
+            let parser = Parser::new(inside, Scope::String, this.depth, this.parts);
             parser.parse().map(Expression::Interpolated)
         })
     }

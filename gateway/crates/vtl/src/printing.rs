@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::{
     evaluator::{Evaluator, Interrupt},
     json::{Json, Slash, write_string},
+    template::ContextAfter,
     value::{Origin, Value},
 };
 
@@ -21,8 +22,8 @@ impl Evaluator<'_> {
             Value::Number(number) => self.write(out, &number.to_string()),
             Value::Text(text) => self.write(out, text),
             Value::Block(block) => {
-                let blocks = self.blocks;
-                match blocks.get(*block) {
+                let parts = self.parts;
+                match parts.blocks.get(*block) {
                     Some(nodes) => self.nodes(nodes, out),
                     None => Ok(()),
                 }
@@ -130,11 +131,13 @@ impl Evaluator<'_> {
     }
 
     /// `$context` as the template left it.
-    pub(crate) fn exported_context(&mut self) -> Option<Json> {
-        let context = self.variables.get("context").cloned()?;
-        match self.export(&context).ok()? {
-            json @ Json::Object(_) => Some(json),
-            _ => None,
+    pub(crate) fn context_after(&mut self) -> ContextAfter {
+        let Some(context) = self.variables.get("context").cloned() else {
+            return ContextAfter::Unchanged;
+        };
+        match self.export(&context) {
+            Ok(json @ Json::Object(_)) => ContextAfter::Object(json),
+            Ok(_) | Err(_) => ContextAfter::Lost,
         }
     }
 
@@ -157,11 +160,11 @@ impl Evaluator<'_> {
                 let entries: Vec<_> = map.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
                 entries
                     .iter()
-                    .map(|(key, value)| Ok((key.to_string(), this.export(value)?)))
+                    .map(|(key, value)| Ok((key.clone(), this.export(value)?)))
                     .collect::<Result<_, Interrupt>>()
                     .map(Json::Object)
             }
-            _ => this.text_of(value).map(|text| Json::String(text.to_string())),
+            _ => this.text_of(value).map(Json::String),
         })
     }
 }

@@ -3,7 +3,7 @@
 //! Holds always: a step that finds nothing makes the whole reference null; only a method that Java
 //! would let throw fails the render. Nothing but the steps named here is reachable from a value.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::{
     ast::{Reference, Step},
@@ -16,10 +16,12 @@ impl Evaluator<'_> {
     /// The value of a reference; null if there is none.
     pub(crate) fn reference(&mut self, reference: &Reference) -> Result<Value, Interrupt> {
         self.place = reference.place;
-        let Some(value) = self.variables.get(reference.name.as_str()) else {
-            return Ok(Value::Null);
-        };
-        let value = value.clone();
+        if !self.variables.contains_key(reference.name.as_str())
+            && let Some(value) = self.looked_up(reference)?
+        {
+            return Ok(value);
+        }
+        let Some(value) = self.variable(&reference.name)? else { return Ok(Value::Null) };
         self.walk(value, reference, &reference.steps)
     }
 
@@ -108,14 +110,14 @@ impl Evaluator<'_> {
         &mut self,
         arguments: &[Value],
         at: usize,
-    ) -> Result<Rc<str>, Interrupt> {
+    ) -> Result<Arc<str>, Interrupt> {
         match arguments.get(at) {
             Some(value) => {
                 let text = self.text_of(value)?;
                 self.spend_text(text.len())?;
                 Ok(text)
             }
-            None => Ok(Rc::from("")),
+            None => Ok(Arc::from("")),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::{
     ast::Node,
+    bindings::Bindings,
     error::{CompileError, RenderError, line_and_column},
     evaluator,
     json::Json,
     lexer::Lexer,
     parser::{Parser, Scope},
+    prepared::Parts,
 };
 
 /// The longest template, in bytes (300 KB; API Gateway quotas page).
@@ -17,23 +19,7 @@ pub const MAX_TEMPLATE_BYTES: usize = 300 * 1024;
 pub struct Template {
     text: String,
     nodes: Vec<Node>,
-    blocks: Vec<Vec<Node>>,
-}
-
-/// What a render reads. Everything absent by default.
-#[derive(Debug, Clone, Default)]
-pub struct Bindings<'a> {
-    /// The payload as text, base64 where it is binary; empty if there is none.
-    pub body: &'a str,
-    /// What `$context` shows, an object. A template may write to it, see [`Rendered::context`].
-    pub context: Json,
-    /// What `$stageVariables` shows, an object of strings.
-    pub stage_variables: Json,
-    /// What `$input.params` shows: an object with `path`, `querystring` and `header`, each an
-    /// object of strings.
-    pub params: Json,
-    /// Further variables by name, an object. The service has none; tests and `tidegate render` do.
-    pub variables: Json,
+    parts: Parts,
 }
 
 /// What a render may use. Every bound makes it end.
@@ -48,6 +34,21 @@ pub struct Limits {
     pub max_output_bytes: usize,
     /// Iterations of one `#foreach`. Default 1,000 (API Gateway quotas page).
     pub max_iterations: usize,
+    /// What becomes of a template that sets the same override twice. Default: it fails, as API
+    /// Gateway documents it.
+    pub repeated_overrides: RepeatedOverride,
+}
+
+/// What becomes of a template that sets one key of `$context.requestOverride.header`, `.path` or
+/// `.querystring`, of `$context.responseOverride.header`, or `$context.responseOverride.status`,
+/// a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RepeatedOverride {
+    /// The render fails.
+    #[default]
+    Refused,
+    /// The second value replaces the first.
+    Replaces,
 }
 
 impl Default for Limits {
@@ -57,6 +58,7 @@ impl Default for Limits {
             max_depth: 200,
             max_output_bytes: 10 * 1024 * 1024,
             max_iterations: 1000,
+            repeated_overrides: RepeatedOverride::default(),
         }
     }
 }
@@ -66,10 +68,20 @@ impl Default for Limits {
 pub struct Rendered {
     /// The text.
     pub output: String,
-    /// `$context` as the template left it: what it wrote under `requestOverride` and
-    /// `responseOverride` is there. `None` if the template put another value or a value that JSON
-    /// cannot hold in its place.
-    pub context: Option<Json>,
+    /// `$context` afterwards.
+    pub context: ContextAfter,
+}
+
+/// What a render made of `$context`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ContextAfter {
+    /// Nothing: it is what it was.
+    Unchanged,
+    /// An object, as the template left it: what it wrote under `requestOverride` and
+    /// `responseOverride` is there.
+    Object(Json),
+    /// The template put another value, or one that JSON cannot hold, in its place.
+    Lost,
 }
 
 impl Template {
@@ -83,10 +95,10 @@ impl Template {
             let message = format!("a template has at most {MAX_TEMPLATE_BYTES} bytes");
             return Err(CompileError { line: 1, column: 1, message });
         }
-        let mut blocks = Vec::new();
-        let parser = Parser::new(Lexer::new(text), Scope::Template, 0, &mut blocks);
+        let mut parts = Parts::default();
+        let parser = Parser::new(Lexer::new(text), Scope::Template, 0, &mut parts);
         match parser.parse() {
-            Ok(nodes) => Ok(Self { text: text.to_owned(), nodes, blocks }),
+            Ok(nodes) => Ok(Self { text: text.to_owned(), nodes, parts }),
             Err(wrong) => {
                 let (line, column) = line_and_column(text, wrong.place);
                 Err(CompileError { line, column, message: wrong.message })
@@ -104,7 +116,7 @@ impl Template {
         bindings: &Bindings<'_>,
         limits: &Limits,
     ) -> Result<Rendered, RenderError> {
-        evaluator::render(&self.nodes, &self.blocks, bindings, limits).map_err(|(place, kind)| {
+        evaluator::render(&self.nodes, &self.parts, bindings, limits).map_err(|(place, kind)| {
             let (line, column) = line_and_column(&self.text, place);
             RenderError { line, column, kind }
         })

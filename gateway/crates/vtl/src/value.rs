@@ -3,11 +3,9 @@
 //! Holds always: lists and maps live in one [`Heap`] and values name them by number, so a list may
 //! hold itself without a leak, and a structure of any depth is dropped without recursion.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
-use indexmap::IndexMap;
-
-use crate::{json::Json, numbers::Number};
+use crate::{json::Json, numbers::Number, ordered_map::OrderedMap};
 
 /// A value. Lists and maps are shared: a copy of the value is the same list.
 #[derive(Debug, Clone)]
@@ -16,7 +14,7 @@ pub(crate) enum Value {
     Null,
     Bool(bool),
     Number(Number),
-    Text(Rc<str>),
+    Text(Arc<str>),
     List(ListId),
     Map(MapId),
     Entry(EntryId),
@@ -34,7 +32,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    pub(crate) fn text(text: impl Into<Rc<str>>) -> Self {
+    pub(crate) fn text(text: impl Into<Arc<str>>) -> Self {
         Self::Text(text.into())
     }
 
@@ -70,7 +68,7 @@ pub(crate) struct List {
     pub(crate) origin: Origin,
 }
 
-pub(crate) type Map = IndexMap<Rc<str>, Value>;
+pub(crate) type Map = OrderedMap<Value>;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -140,16 +138,14 @@ impl Heap {
             Json::Null => Value::Null,
             Json::Bool(bool) => Value::Bool(*bool),
             Json::Number(number) => Value::Number(number.clone()),
-            Json::String(text) => Value::text(text.as_str()),
+            Json::String(text) => Value::Text(text.clone()),
             Json::Array(items) => {
                 let items = items.iter().map(|item| self.import(item)).collect();
                 Value::List(self.new_list(List { items, origin: Origin::Json }))
             }
             Json::Object(members) => {
-                let map = members
-                    .iter()
-                    .map(|(key, value)| (Rc::from(key.as_str()), self.import(value)))
-                    .collect();
+                let map =
+                    members.iter().map(|(key, value)| (key.clone(), self.import(value))).collect();
                 Value::Map(self.new_map(map))
             }
         }

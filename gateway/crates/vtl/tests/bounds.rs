@@ -2,19 +2,16 @@
 
 use proptest::prelude::*;
 use tidegate_vtl::{
-    Bindings, Fault, Json, Limits, MAX_TEMPLATE_BYTES, RenderError, RenderErrorKind, Rendered,
-    Template,
+    Bindings, ContextAfter, Fault, Json, Limits, MAX_TEMPLATE_BYTES, RenderError, RenderErrorKind,
+    Rendered, Template,
 };
 
 const BODY: &str = r#"{"name":"Ann","tags":["a","b"],"deep":{"er":[{"x":1},{"x":2}]}}"#;
 
 fn render(text: &str, limits: &Limits) -> Result<Rendered, RenderError> {
-    let bindings = Bindings {
-        body: BODY,
-        context: Json::parse(r#"{"requestId":"r","responseOverride":{"header":{}}}"#)
-            .expect("it is JSON"),
-        ..Bindings::default()
-    };
+    let context =
+        Json::parse(r#"{"requestId":"r","responseOverride":{"header":{}}}"#).expect("it is JSON");
+    let bindings = Bindings { body: Some(BODY), context: &context, ..Bindings::default() };
     Template::compile(text).unwrap_or_else(|err| panic!("{text}: {err}")).render(&bindings, limits)
 }
 
@@ -77,7 +74,7 @@ fn lists_that_hold_each_other_end() {
 #[test]
 fn a_context_that_json_cannot_hold_is_absent_and_does_not_fail_the_render() {
     let rendered = render("#set($context.a = $context)x", &Limits::default()).unwrap();
-    assert_eq!((rendered.output.as_str(), rendered.context), ("x", None));
+    assert_eq!((rendered.output.as_str(), rendered.context), ("x", ContextAfter::Lost));
 }
 
 #[test]
@@ -141,7 +138,7 @@ fn the_largest_templates_of_one_sign_are_refused_or_taken_at_once() {
 #[test]
 fn who_is_at_fault_is_told() {
     let template = Template::compile("$input.json('$.a')").unwrap();
-    let bindings = Bindings { body: "{bad", ..Bindings::default() };
+    let bindings = Bindings { body: Some("{bad"), ..Bindings::default() };
     let err = template.render(&bindings, &Limits::default()).unwrap_err();
     assert_eq!(err.fault(), Fault::Client);
     let err = render("one\n two $input.path('$.tags').get(9)", &Limits::default()).unwrap_err();
@@ -232,12 +229,18 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 fn small() -> Limits {
-    Limits { max_steps: 5_000, max_depth: 60, max_output_bytes: 500, max_iterations: 1000 }
+    Limits {
+        max_steps: 5_000,
+        max_depth: 60,
+        max_output_bytes: 500,
+        max_iterations: 1000,
+        ..Limits::default()
+    }
 }
 
 /// Whatever comes of a text, it is within the limits and its places are in the text.
 fn check(text: &str) -> Result<(), TestCaseError> {
-    let bindings = Bindings { body: BODY, ..Bindings::default() };
+    let bindings = Bindings { body: Some(BODY), ..Bindings::default() };
     let lines = text.split('\n').count();
     match Template::compile(text) {
         Err(err) => prop_assert!(err.line as usize <= lines && err.column > 0),
@@ -273,9 +276,9 @@ proptest! {
     #[test]
     fn any_body_is_json_text_again_or_is_refused(body in "[\\[{][\\[\\]{},:\"'a1.e \\\\-]{0,20}") {
         let template = Template::compile("$input.json('$')").unwrap();
-        let bindings = Bindings { body: &body, ..Bindings::default() };
+        let bindings = Bindings { body: Some(&body), ..Bindings::default() };
         if let Ok(rendered) = template.render(&bindings, &Limits::default()) {
-            let again = Bindings { body: &rendered.output, ..Bindings::default() };
+            let again = Bindings { body: Some(&rendered.output), ..Bindings::default() };
             prop_assert_eq!(template.render(&again, &Limits::default()).unwrap().output, rendered.output);
         }
     }
@@ -295,8 +298,8 @@ proptest! {
     ) {
         let template = Template::compile("$s.replaceAll($p, $r) $s.split($p) $s.matches($p)").unwrap();
         let pairs = [("p", pattern), ("r", replacement), ("s", text)];
-        let members = pairs.map(|(key, text)| (key.to_owned(), Json::String(text)));
-        let bindings = Bindings { variables: Json::Object(members.into_iter().collect()), ..Bindings::default() };
+        let members = pairs.map(|(key, text)| (key, Json::String(text.into())));
+        let bindings = Bindings { variables: &Json::Object(members.into_iter().collect()), ..Bindings::default() };
         let _ = template.render(&bindings, &Limits::default());
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
-use tidegate_vtl::{Bindings, Json, Limits, Template};
+use tidegate_vtl::{Bindings, ContextAfter, Json, Limits, Template};
 
 /// What `"body":"@B"` stands for.
 const BODY: &str = r#"{"name":"Ann","age":30,"price":10.00,"tags":["a","b"],"addr":{"city":"Rome","zip":null},"ok":true,"items":[{"id":1},{"id":2}]}"#;
@@ -28,15 +28,16 @@ fn problem(line: &Json) -> Option<String> {
         Some("@P") => Json::parse(PARAMS).expect("it is JSON"),
         _ => json("params"),
     };
+    let context = json("context");
     let bindings = Bindings {
         body: match text("body") {
-            Some("@B") => BODY,
-            body => body.unwrap_or_default(),
+            Some("@B") => Some(BODY),
+            body => Some(body.unwrap_or_default()),
         },
-        context: json("context"),
-        stage_variables: json("stageVariables"),
-        params,
-        variables: json("vars"),
+        context: &context,
+        stage_variables: &json("stageVariables"),
+        params: &params,
+        variables: &json("vars"),
     };
     let template = text("t").expect("a line has a template");
     let rendered = Template::compile(template)
@@ -47,10 +48,12 @@ fn problem(line: &Json) -> Option<String> {
             Some(format!("rendered {:?}, not {out:?}", rendered.output))
         }
         (Ok(rendered), Some(_)) => match line.get("ctx") {
-            Some(expected) if rendered.context.as_ref() != Some(expected) => {
-                Some(format!("left the context {:?}", rendered.context))
-            }
-            _ => None,
+            Some(expected) => match &rendered.context {
+                ContextAfter::Object(left) if left == expected => None,
+                ContextAfter::Unchanged if context == *expected => None,
+                other => Some(format!("left the context {other:?}")),
+            },
+            None => None,
         },
         (Ok(rendered), None) => Some(format!("rendered {:?}, where it must fail", rendered.output)),
         (Err(err), Some(_)) => Some(format!("failed: {err}")),

@@ -123,7 +123,7 @@ async fn serve_requests(
             Request::Management => {
                 let call = with_head(&bytes[..head_end], |head| {
                     let body = body.decoded.as_deref().unwrap_or(&bytes[head_end..body.wire_end]);
-                    management::authorize(&core, &head, peer.address.ip(), body)
+                    management::authorize(&core, &head, &peer, body)
                 });
                 match call {
                     Ok(call) => management::answer(&core, call).await,

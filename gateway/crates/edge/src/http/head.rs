@@ -6,6 +6,8 @@
 
 use std::str;
 
+use tidegate_flow::sigv4::SignedRequest;
+
 /// Largest head, request line included. A larger one is answered 431.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -67,6 +69,25 @@ pub(crate) fn with_head<T>(
 }
 
 impl<'b> Head<'b, '_> {
+    /// The request as signatures are checked on it.
+    pub(crate) fn with_signed_request<T>(
+        &self,
+        body: &[u8],
+        then: impl FnOnce(&SignedRequest<'_>) -> T,
+    ) -> T {
+        let mut headers = [("", &[][..]); MAX_HEADERS];
+        for (slot, header) in headers.iter_mut().zip(self.headers) {
+            *slot = (header.name, header.value);
+        }
+        then(&SignedRequest {
+            method: self.method,
+            raw_path: self.raw_path(),
+            raw_query: self.raw_query(),
+            headers: &headers[..self.headers.len().min(MAX_HEADERS)],
+            body,
+        })
+    }
+
     /// The last value of a header, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&'b str> {
         self.values(name).last().and_then(|value| str::from_utf8(value).ok())

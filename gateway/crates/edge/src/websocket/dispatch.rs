@@ -13,10 +13,12 @@ use std::{
 
 use bytes::Bytes;
 use connection_store::MessageKind;
+use tidegate_authorizers::{Denial, Granted};
 use tidegate_flow::{
-    access_log::{self, Outcome},
+    access_log::{self, AuthorizerOutcome, Outcome, StepOutcome},
     context::{ConnectionFacts, Event, Occurrence},
-    error_frame::{ErrorMessage, error_frame},
+    error_frame::{ErrorMessage, bad_request_body_frame, error_frame},
+    models::InvalidBody,
     opaque_id::OpaqueId,
     route_selection,
     session::End,
@@ -41,6 +43,17 @@ pub(crate) struct Incoming {
     pub(crate) binary: bool,
 }
 
+impl Incoming {
+    /// The message as text; of a binary one, nothing.
+    fn text(&self) -> &str {
+        if self.binary {
+            return "";
+        }
+        // The protocol machine has checked that it is UTF-8.
+        std::str::from_utf8(&self.body).unwrap_or("")
+    }
+}
+
 /// One run of one route, from its start to its line in the access log.
 pub(crate) struct Run {
     pub(crate) request_id: OpaqueId,
@@ -52,6 +65,100 @@ pub(crate) struct Run {
 pub(crate) struct Invoked {
     pub(crate) result: Result<Answer, IntegrationError>,
     took: Duration,
+}
+
+impl Invoked {
+    /// What the client is told of a failure.
+    pub(crate) fn told(&self) -> Option<Told> {
+        self.result.as_ref().err().map(|err| err.error_message().into())
+    }
+}
+
+/// What a client was told that was not served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    pub(crate) message: &'static str,
+    /// By gateway response types.
+    pub(crate) response_type: &'static str,
+}
+
+impl From<ErrorMessage> for Told {
+    fn from(message: ErrorMessage) -> Self {
+        Self { message: message.as_str(), response_type: message.response_type() }
+    }
+}
+
+/// How a run ended, for its line in the access log.
+#[derive(Clone, Copy)]
+pub(crate) struct Ending<'a> {
+    pub(crate) status: u16,
+    pub(crate) invoked: Option<&'a Invoked>,
+    pub(crate) error: Option<Told>,
+    pub(crate) validation_error: Option<&'a str>,
+    pub(crate) authorizer: Option<&'a AuthorizerLog>,
+}
+
+impl Default for Ending<'_> {
+    fn default() -> Self {
+        Self { status: 200, invoked: None, error: None, validation_error: None, authorizer: None }
+    }
+}
+
+impl Ending<'_> {
+    /// Nothing was called.
+    pub(crate) fn refused(status: u16, told: impl Into<Told>) -> Self {
+        Self { status, error: Some(told.into()), ..Self::default() }
+    }
+}
+
+/// How asking an authorizer went, for the access log.
+#[derive(Debug)]
+pub(crate) struct AuthorizerLog {
+    is_function: bool,
+    latency_ms: u64,
+    integration_latency_ms: Option<u64>,
+    status: u16,
+    error: Option<String>,
+}
+
+impl AuthorizerLog {
+    pub(crate) fn new(
+        is_function: bool,
+        took: Duration,
+        asked: &Result<Granted, Denial>,
+    ) -> Self {
+        let latency = |granted: &Granted| granted.authorizer.as_ref()?.integration_latency_ms;
+        Self {
+            is_function,
+            latency_ms: milliseconds(took),
+            integration_latency_ms: asked.as_ref().ok().and_then(latency),
+            status: asked.as_ref().map_or_else(|denial| denial.status.code().as_u16(), |_| 200),
+            error: asked.as_ref().err().map(|denial| denial.log.clone().into_owned()),
+        }
+    }
+
+    fn authorizer(&self) -> AuthorizerOutcome<'_> {
+        AuthorizerOutcome {
+            error: self.error.as_deref(),
+            integration_latency_ms: self.integration_latency_ms,
+            integration_status: (self.is_function && self.status == 200).then_some(200),
+            latency_ms: Some(self.latency_ms),
+            request_id: None,
+            status: Some(self.status),
+        }
+    }
+
+    fn step(&self) -> StepOutcome<'_> {
+        StepOutcome {
+            error: self.error.as_deref(),
+            latency_ms: Some(self.latency_ms),
+            status: Some(self.status),
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Run {
@@ -102,11 +209,10 @@ impl Run {
         facts: &ConnectionFacts,
         stage: &StageEntry,
         route_key: &str,
-        status: u16,
-        invoked: Option<&Invoked>,
-        error: Option<ErrorMessage>,
+        ending: &Ending<'_>,
     ) {
         let Some((log, format)) = &stage.access_log else { return };
+        let Ending { status, invoked, error, validation_error, authorizer } = *ending;
         let (integration_status, integration_error) = match invoked.map(|i| &i.result) {
             Some(Ok(answer)) => (Some(answer.status), None),
             Some(Err(err)) => (None, Some(err.to_string())),
@@ -116,11 +222,14 @@ impl Run {
             status: Some(status),
             integration_status,
             integration_service_status: integration_status,
-            integration_latency_ms: invoked
-                .map(|i| u64::try_from(i.took.as_millis()).unwrap_or(u64::MAX)),
+            integration_latency_ms: invoked.map(|invoked| milliseconds(invoked.took)),
             integration_error: integration_error.as_deref(),
-            error_message: error.map(ErrorMessage::as_str),
-            error_response_type: error.map(ErrorMessage::response_type),
+            error_message: error.map(|told| told.message),
+            error_response_type: error.map(|told| told.response_type),
+            validation_error,
+            authorizer: authorizer.map(AuthorizerLog::authorizer).unwrap_or_default(),
+            authorize: authorizer.map(AuthorizerLog::step).unwrap_or_default(),
+            ..Outcome::default()
         };
         let mut line = String::new();
         access_log::render(format, &self.event(facts, stage, route_key), &outcome, &mut line);
@@ -173,11 +282,17 @@ pub(crate) fn on_message(
     };
     let bytes = incoming.body.len();
     route.metrics.message_in(bytes);
+    if let Some(validator) = &route.validator
+        && let Err(invalid) = validator.validate(incoming.text())
+    {
+        stage.metrics.client_error(ClientErrorKind::InvalidBody);
+        return answer_invalid(connection, stage, route, incoming, &invalid, out);
+    }
     match route.integration.as_ref() {
         None => {
             if stage.access_log.is_some() {
                 let run = Run::new(occurrence(incoming));
-                run.log(&connection.facts, stage, &route.key, 200, None, None);
+                run.log(&connection.facts, stage, &route.key, &Ending::default());
             }
         }
         // Nothing to wait for: answered in place, without a task, and in the read's one write.
@@ -218,9 +333,7 @@ fn select<'s>(stage: &'s StageEntry, incoming: &Incoming) -> Option<&'s Arc<Rout
     if incoming.binary {
         return stage.route(RouteKey::DEFAULT);
     }
-    // The protocol machine has checked that it is UTF-8.
-    let text = std::str::from_utf8(&incoming.body).unwrap_or("");
-    route_selection::select(&stage.expression, text, |key| stage.route(key))
+    route_selection::select(&stage.expression, incoming.text(), |key| stage.route(key))
 }
 
 fn occurrence(incoming: Incoming) -> Occurrence {
@@ -243,7 +356,28 @@ fn answer_error(
     let run = Run::new(occurrence(incoming));
     let text = error_frame(message.as_str(), connection.facts.id, run.request_id);
     append_message(out, MessageKind::Text, text.as_bytes());
-    run.log(&connection.facts, stage, "-", status, None, Some(message));
+    run.log(&connection.facts, stage, "-", &Ending::refused(status, message));
+}
+
+/// The answer to a message that its route's model does not take (websocket-api, section 8).
+fn answer_invalid(
+    connection: &Connection,
+    stage: &StageEntry,
+    route: &RouteEntry,
+    incoming: Incoming,
+    invalid: &InvalidBody,
+    out: &mut Vec<u8>,
+) {
+    let message_id = OpaqueId::random();
+    let body = Occurrence::Message { message_id, body: incoming.body, binary: incoming.binary };
+    let run = Run::new(body);
+    let text = bad_request_body_frame(connection.facts.id, run.request_id, message_id);
+    append_message(out, MessageKind::Text, text.as_bytes());
+    let ending = Ending {
+        validation_error: Some(&invalid.detail),
+        ..Ending::refused(400, ErrorMessage::BadRequestBody)
+    };
+    run.log(&connection.facts, stage, &route.key, &ending);
 }
 
 async fn run_message(
@@ -267,7 +401,13 @@ async fn run_message(
             (err.status().as_u16(), Some(message))
         }
     };
-    run.log(&connection.facts, &stage, &route.key, status, invoked.as_ref(), error);
+    let ending = Ending {
+        status,
+        invoked: invoked.as_ref(),
+        error: error.map(Told::from),
+        ..Ending::default()
+    };
+    run.log(&connection.facts, &stage, &route.key, &ending);
     drop(call);
 }
 
@@ -318,5 +458,6 @@ pub(crate) async fn run_disconnect(core: Arc<Core>, connection: Arc<Connection>,
         Some(route) => run.invoke(&core, &connection.facts, &stage, route).await,
         None => None,
     };
-    run.log(&connection.facts, &stage, RouteKey::DISCONNECT, 200, invoked.as_ref(), None);
+    let ending = Ending { invoked: invoked.as_ref(), ..Ending::default() };
+    run.log(&connection.facts, &stage, RouteKey::DISCONNECT, &ending);
 }

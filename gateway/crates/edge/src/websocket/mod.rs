@@ -1,10 +1,12 @@
 //! WebSocket connections: the upgrade, the session, the routes that its messages take.
 
+mod authorization;
 mod connection;
 pub(crate) mod dispatch;
 mod frame;
 mod frame_tracker;
 mod outbox;
+mod refusal;
 mod session_task;
 pub(crate) mod upgrade;
 

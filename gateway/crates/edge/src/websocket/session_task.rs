@@ -149,8 +149,8 @@ impl SessionTask {
         self.timer = Some(self.core.wake_after(delay, self.connection.clone()));
     }
 
-    /// How long until a limit of time is reached, and which one.
-    fn deadlines(&self, now: u64) -> (Duration, EndCause) {
+    /// How long until a limit of time is reached, and what happens then.
+    fn deadlines(&self, now: u64) -> (Duration, End) {
         let snapshot = self.core.node.snapshot();
         let left = |since: u64, limit: Duration| {
             limit.saturating_sub(Duration::from_millis(now.saturating_sub(since)))
@@ -160,16 +160,29 @@ impl SessionTask {
             .limits
             .max_connection
             .map_or(Duration::MAX, |limit| left(self.connection.facts.connected_at_ms, limit));
-        if age < idle { (age, EndCause::MaxAge) } else { (idle, EndCause::Idle) }
+        let token = self
+            .connection
+            .facts
+            .authorization
+            .as_ref()
+            .and_then(|authorization| authorization.expires_at_ms)
+            .map_or(Duration::MAX, |end| Duration::from_millis(end.saturating_sub(now)));
+        if token < age.min(idle) {
+            (token, End::token_expired())
+        } else if age < idle {
+            (age, End::going_away(EndCause::MaxAge))
+        } else {
+            (idle, End::going_away(EndCause::Idle))
+        }
     }
 
     fn on_timer(&mut self) {
         self.timer = None;
         match self.session {
             Session::Open => {
-                let (left, cause) = self.deadlines(now_ms());
+                let (left, end) = self.deadlines(now_ms());
                 if left.is_zero() {
-                    self.input(Input::Close(End::going_away(cause)));
+                    self.input(Input::Close(end));
                 } else {
                     self.set_timer();
                 }
@@ -474,6 +487,7 @@ fn disconnect_cause(cause: EndCause) -> DisconnectCause {
         EndCause::SlowClient => DisconnectCause::SlowClient,
         EndCause::Drain => DisconnectCause::Drain,
         EndCause::StageRemoved => DisconnectCause::StageRemoved,
+        EndCause::TokenExpired => DisconnectCause::TokenExpired,
     }
 }
 

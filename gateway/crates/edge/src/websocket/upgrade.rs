@@ -1,7 +1,8 @@
 //! From an upgrade request to an open connection, or to a refusal.
 //!
 //! ```text
-//! api by host -> stage by path -> limits -> origin -> throttle -> parameters -> $connect -> 101
+//! api by host -> stage by path -> limits -> origin -> throttle -> API key -> signature
+//!     -> authorizer -> API key of the authorizer -> parameters -> $connect -> 101
 //! ```
 //!
 //! Holds always: nothing is accepted before `$connect` has said yes; a refused upgrade runs no
@@ -17,16 +18,18 @@ use tidegate_flow::{
     context::{ConnectionFacts, Occurrence, UpgradeRequest},
     error_frame::{ErrorMessage, error_frame},
     opaque_id::OpaqueId,
-    request_parameters::missing_required,
 };
 use tidegate_integrations::Answer;
 use tidegate_model::{PostDuringConnect, RouteKey};
 use tidegate_telemetry::{ClientErrorKind, ConnectOutcome};
+use tokio::net::TcpStream;
 use tracing::{Instrument as _, debug};
 
 use super::{
+    authorization::{self, Request},
     connection::{Connection, now_ms},
-    dispatch::{Invoked, Run, run_span},
+    dispatch::{Ending, Invoked, Run, run_span},
+    refusal::Refusal,
     session_task::SessionTask,
 };
 use crate::{
@@ -38,8 +41,8 @@ use crate::{
         response::{Response, append_date},
     },
     node::Phase,
-    snapshot::StageIndex,
-    transport::{self, Peer},
+    snapshot::{StageEntry, StageIndex},
+    transport::{self, Peer, Tls},
 };
 
 /// Longest URL, as API Gateway's quota has it.
@@ -48,7 +51,7 @@ const MAX_URL_BYTES: usize = 4096;
 /// The GUID of RFC 6455, 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// An upgrade that only `$connect` can refuse any more.
+/// An upgrade that only the authorizer and `$connect` can refuse any more.
 pub(crate) struct Upgrade {
     stage: StageIndex,
     admission: Admission,
@@ -56,64 +59,7 @@ pub(crate) struct Upgrade {
     connection_id: connection_store::ConnectionId,
     facts: ConnectionFacts,
     run: Run,
-}
-
-/// Why the gateway itself refuses.
-struct Refusal {
-    status: u16,
-    error_type: &'static str,
-    message: ErrorMessage,
-    outcome: ConnectOutcome,
-    extra: &'static str,
-}
-
-impl Refusal {
-    fn new(
-        status: u16,
-        error_type: &'static str,
-        message: ErrorMessage,
-        outcome: ConnectOutcome,
-    ) -> Self {
-        Self { status, error_type, message, outcome, extra: "" }
-    }
-
-    fn forbidden() -> Self {
-        let outcome = ConnectOutcome::Forbidden;
-        Self::new(403, "ForbiddenException", ErrorMessage::Forbidden, outcome)
-    }
-
-    fn bad_request() -> Self {
-        let outcome = ConnectOutcome::BadRequest;
-        Self::new(400, "BadRequestException", ErrorMessage::BadRequest, outcome)
-    }
-
-    fn throttled() -> Self {
-        let outcome = ConnectOutcome::Throttled;
-        let message = ErrorMessage::TooManyRequests;
-        Self::new(429, "TooManyRequestsException", message, outcome)
-    }
-
-    fn upgrade_required() -> Self {
-        Self {
-            extra: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            ..Self::new(
-                426,
-                "UpgradeRequiredException",
-                ErrorMessage::UpgradeRequired,
-                ConnectOutcome::BadRequest,
-            )
-        }
-    }
-
-    fn response(&self, connection_id: OpaqueId, request_id: OpaqueId) -> Response {
-        let body = error_frame(self.message.as_str(), connection_id, request_id);
-        Response {
-            error_type: Some(self.error_type),
-            extra: self.extra,
-            request_id: Some(request_id),
-            ..Response::json(self.status, body)
-        }
-    }
+    request: Request,
 }
 
 /// Checks everything that needs no integration. The error is the whole answer.
@@ -131,7 +77,7 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
     };
     let Some(stage) = snapshot.stage(index) else { return Err(respond(&Refusal::forbidden())) };
 
-    let facts = ConnectionFacts {
+    let mut facts = ConnectionFacts {
         id: connection_id,
         api_id: stage.scope.api.clone(),
         stage: stage.scope.stage.clone(),
@@ -139,54 +85,70 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
         source_ip: peer.address.ip().to_canonical(),
         user_agent: head.header("user-agent").map(Into::into),
         connected_at_ms: now_ms(),
+        authorization: None,
     };
     let mut run = Run::new(Occurrence::Connect(UpgradeRequest::default()));
     run.request_id = request_id;
-    let refuse = |run: &Run, refusal: Refusal| {
-        stage.metrics.connect(refusal.outcome);
-        stage.metrics.client_error(ClientErrorKind::Upgrade);
-        let error = Some(refusal.message);
-        run.log(&facts, stage, RouteKey::CONNECT, refusal.status, None, error);
+    let run = run;
+    let refuse = |facts: &ConnectionFacts, refusal: Refusal| {
+        count_refusal(stage, &refusal);
+        let ending = Ending::refused(refusal.status, refusal.told);
+        run.log(facts, stage, RouteKey::CONNECT, &ending);
         respond(&refusal)
     };
 
     let accept = match handshake(head) {
         Ok(accept) => accept,
-        Err(refusal) => return Err(refuse(&run, refusal)),
+        Err(refusal) => return Err(refuse(&facts, refusal)),
     };
     if core.node.phase() == Phase::Draining {
         let outcome = ConnectOutcome::Throttled;
         let message = ErrorMessage::ServiceUnavailable;
         let refusal = Refusal::new(503, "ServiceUnavailableException", message, outcome);
-        return Err(refuse(&run, refusal));
+        return Err(refuse(&facts, refusal));
     }
     let now_ns = core.node.now_ns();
     if snapshot.new_connections.as_ref().is_some_and(|bucket| !bucket.take(now_ns)) {
-        return Err(refuse(&run, Refusal::throttled()));
+        return Err(refuse(&facts, Refusal::throttled()));
     }
     let admission = match core.node.clients.admit(facts.source_ip, &snapshot.limits) {
         Ok(admission) => admission,
         Err(limit) => {
             debug!(source_ip = %facts.source_ip, ?limit, "connection refused");
-            return Err(refuse(&run, Refusal::throttled()));
+            return Err(refuse(&facts, Refusal::throttled()));
         }
     };
     if let (Some(allowed), Some(origin)) = (&api.allowed_origins, head.header("origin"))
         && !allowed.iter().any(|pattern| pattern.matches(origin))
     {
-        return Err(refuse(&run, Refusal::forbidden()));
+        return Err(refuse(&facts, Refusal::forbidden()));
     }
     if !stage.admits(stage.connect.as_deref(), now_ns) {
-        return Err(refuse(&run, Refusal::throttled()));
+        return Err(refuse(&facts, Refusal::throttled()));
     }
+    let mut request = Request::default();
     if let Some(route) = &stage.connect {
-        run.occurrence = Occurrence::Connect(upgrade_request(peer, head, &facts));
-        let event = run.event(&facts, stage, &route.key);
-        if missing_required(&route.required, &event).is_some() {
-            return Err(refuse(&run, Refusal::bad_request()));
+        let at = (&**stage, &**route);
+        if let Err(refusal) =
+            authorization::check_head(core, &snapshot, at, peer, head, &mut facts)
+        {
+            return Err(refuse(&facts, refusal));
         }
+        request = Request::of(route, peer, head);
     }
-    Ok(Upgrade { stage: index, admission, accept, connection_id: id, facts, run })
+    let mut run = run;
+    if stage.connect.is_some() {
+        run.occurrence = Occurrence::Connect(upgrade_request(peer, head, &facts));
+    }
+    Ok(Upgrade { stage: index, admission, accept, connection_id: id, facts, run, request })
+}
+
+/// Counts an upgrade that the gateway refuses itself.
+fn count_refusal(stage: &StageEntry, refusal: &Refusal) {
+    stage.metrics.connect(refusal.outcome);
+    if refusal.status < 500 {
+        stage.metrics.client_error(ClientErrorKind::Upgrade);
+    }
 }
 
 /// What RFC 6455, 4.2.1 asks of the request; the value of `Sec-WebSocket-Accept`.
@@ -265,9 +227,28 @@ fn upgrade_request(peer: &Peer, head: &Head<'_, '_>, facts: &ConnectionFacts) ->
 /// Runs `$connect` and answers. `early` came behind the request.
 pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Vec<u8>) {
     let running = core.node.begin_run();
-    let Upgrade { stage: index, admission, accept, connection_id, facts, run } = upgrade;
+    let Upgrade { stage: index, admission, accept, connection_id, mut facts, mut run, request } =
+        upgrade;
     let Peer { socket, mut tls, .. } = peer;
     let Some(stage) = core.node.snapshot().stage(index).cloned() else { return };
+    let mut asked = None;
+    if let Some(route) = &stage.connect {
+        let at = (&*stage, &**route);
+        let span = run_span(&facts, &route.key);
+        let asking =
+            authorization::ask(&core, at, &mut facts, &mut run, &request, &mut asked);
+        if let Err(refusal) = asking.instrument(span).await {
+            count_refusal(&stage, &refusal);
+            let ending = Ending {
+                authorizer: asked.as_ref(),
+                ..Ending::refused(refusal.status, refusal.told)
+            };
+            run.log(&facts, &stage, RouteKey::CONNECT, &ending);
+            let response = refusal.response(facts.id, run.request_id);
+            drop(admission);
+            return refuse(&socket, &mut tls, &response).await;
+        }
+    }
     let connection = Arc::new(Connection::new(
         core.node.clone(),
         connection_id,
@@ -294,18 +275,18 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
     match decide(invoked.as_ref(), facts.id, &run) {
         Err((outcome, response)) => {
             stage.metrics.connect(outcome);
-            let message = match invoked.as_ref().map(|invoked| &invoked.result) {
-                Some(Err(err)) => Some(err.error_message()),
-                _ => None,
+            let ending = Ending {
+                status: response.status,
+                invoked: invoked.as_ref(),
+                error: invoked.as_ref().and_then(Invoked::told),
+                authorizer: asked.as_ref(),
+                ..Ending::default()
             };
-            let status = response.status;
-            run.log(facts, &stage, RouteKey::CONNECT, status, invoked.as_ref(), message);
+            run.log(facts, &stage, RouteKey::CONNECT, &ending);
             // Not reachable any more, and its place free, before the client knows.
             drop(reachable);
             connection.leave();
-            let encoded = response.encode(false);
-            let _ = transport::write_all(&connection.socket, &mut tls, &encoded).await;
-            transport::shut(&connection.socket, &mut tls);
+            refuse(&connection.socket, &mut tls, &response).await;
         }
         Ok(subprotocol) => {
             if !held {
@@ -313,7 +294,12 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
             }
             reachable.kept = true;
             stage.metrics.connect(ConnectOutcome::Accepted);
-            run.log(facts, &stage, RouteKey::CONNECT, 200, invoked.as_ref(), None);
+            let ending = Ending {
+                invoked: invoked.as_ref(),
+                authorizer: asked.as_ref(),
+                ..Ending::default()
+            };
+            run.log(facts, &stage, RouteKey::CONNECT, &ending);
             connection.mark_open(core.node.metrics.open_connection());
             connection.touch();
             connection.outbox().open(switching_protocols(&accept, subprotocol));
@@ -323,6 +309,13 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
         }
     }
     drop(running);
+}
+
+/// Answers, and closes.
+async fn refuse(socket: &TcpStream, tls: &mut Tls, response: &Response) {
+    let encoded = response.encode(false);
+    let _ = transport::write_all(socket, tls, &encoded).await;
+    transport::shut(socket, tls);
 }
 
 /// A connection in the store before it is accepted: removed on every way out but acceptance.
@@ -378,8 +371,12 @@ fn decide<'a>(
         }
         Some(Err(err)) => {
             let status = err.status().as_u16();
-            let message = err.error_message().as_str();
-            let response = frame(status, "InternalServerErrorException", message);
+            let error_type = match status {
+                429 => "TooManyRequestsException",
+                415 => "UnsupportedMediaTypeException",
+                _ => "InternalServerErrorException",
+            };
+            let response = frame(status, error_type, err.error_message().as_str());
             Err((ConnectOutcome::IntegrationError, response))
         }
     }

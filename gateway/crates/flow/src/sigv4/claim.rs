@@ -31,6 +31,8 @@ pub(super) struct Claim<'a> {
     pub(super) date: Cow<'a, str>,
     /// Seconds after `date` that the signature is good for.
     pub(super) lifetime_s: i64,
+    /// `X-Amz-Security-Token`.
+    pub(super) session_token: Option<Cow<'a, str>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,21 +106,26 @@ impl<'a> Claim<'a> {
             signature: signature.into(),
             date: date.into(),
             lifetime_s: MAX_SKEW_S,
+            session_token: request
+                .single("x-amz-security-token")
+                .map_err(|()| Incomplete("the request must have one X-Amz-Security-Token"))?
+                .map(Cow::Borrowed),
         })
     }
 
     fn from_query(presigned: Presigned<'a>) -> Result<Self, SignatureError> {
         use SignatureError::Incomplete;
         const SHAPE: SignatureError = Incomplete(
-            "a presigned url must have X-Amz-Algorithm, -Credential, -Date, -Expires, \
-             -SignedHeaders and -Signature, once each",
+            "a presigned url must have X-Amz-Algorithm, -Credential, -Date, -SignedHeaders and \
+             -Signature, once each",
         );
         let [
             Some(algorithm),
             Some(credential),
             Some(date),
-            Some(expires),
+            expires,
             Some(signed_headers),
+            session_token,
             Some(signature),
         ] = presigned.values
         else {
@@ -127,28 +134,42 @@ impl<'a> Claim<'a> {
         if algorithm != ALGORITHM {
             return Err(Incomplete("X-Amz-Algorithm must be AWS4-HMAC-SHA256"));
         }
-        let lifetime_s = Some(&*expires)
-            .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|text| text.parse().ok())
-            .filter(|seconds| EXPIRES_S.contains(seconds))
-            .ok_or(Incomplete("X-Amz-Expires must be 1 to 604800 seconds"))?;
-        Ok(Self { form: Form::Query, credential, signed_headers, signature, date, lifetime_s })
+        let is_number = |text: &Cow<'_, str>| text.bytes().all(|b| b.is_ascii_digit());
+        let lifetime_s = match expires {
+            // Signers of other services than S3 leave it out, and mean a request like any other.
+            None => MAX_SKEW_S,
+            Some(text) => Some(text)
+                .filter(is_number)
+                .and_then(|text| text.parse().ok())
+                .filter(|seconds| EXPIRES_S.contains(seconds))
+                .ok_or(Incomplete("X-Amz-Expires must be 1 to 604800 seconds"))?,
+        };
+        Ok(Self {
+            form: Form::Query,
+            credential,
+            signed_headers,
+            signature,
+            date,
+            lifetime_s,
+            session_token,
+        })
     }
 }
 
 /// The query's parameters of a presigned url, decoded.
 struct Presigned<'a> {
     /// In the order of [`Presigned::NAMES`].
-    values: [Option<Cow<'a, str>>; 6],
+    values: [Option<Cow<'a, str>>; 7],
 }
 
 impl<'a> Presigned<'a> {
-    const NAMES: [&'static str; 6] = [
+    const NAMES: [&'static str; 7] = [
         "X-Amz-Algorithm",
         "X-Amz-Credential",
         "X-Amz-Date",
         "X-Amz-Expires",
         "X-Amz-SignedHeaders",
+        "X-Amz-Security-Token",
         "X-Amz-Signature",
     ];
 

@@ -58,16 +58,23 @@ impl Request {
         let scope = Scope::parse(&claim.credential).unwrap();
         let mut canonical = canonical_request_without_payload(&request, &claim).unwrap();
         canonical.extend_from_slice(payload);
-        let text = [
-            format!("{ALGORITHM}\n{}\n{}\n", claim.date, scope.text).as_bytes(),
-            &hex(&Sha256::digest(&canonical).into()),
-        ]
-        .concat();
-        let signature =
-            hex(&derive(secret, &scope).chain_update(text).finalize().into_bytes().into());
+        let signature = signature(secret, &claim, &scope, &canonical);
         let (kept, _) = self.header("authorization").rsplit_once('=').unwrap();
-        let signed = format!("{kept}={}", str::from_utf8(&signature).unwrap());
+        let signed = format!("{kept}={signature}");
         self.set("authorization", &signed);
+    }
+
+    /// The same for what the query says, and a body of nothing.
+    fn sign_query_again(&mut self) {
+        let headers = self.borrowed_headers();
+        let request = self.signed_request(&headers);
+        let claim = Claim::read(&request).unwrap();
+        let scope = Scope::parse(&claim.credential).unwrap();
+        let mut canonical = canonical_request_without_payload(&request, &claim).unwrap();
+        canonical.extend_from_slice(&hex(&Sha256::digest("").into()));
+        let signature = signature(&recorded().secret_access_key, &claim, &scope, &canonical);
+        let (kept, _) = self.query.rsplit_once("X-Amz-Signature=").unwrap();
+        self.query = format!("{kept}X-Amz-Signature={signature}");
     }
 
     fn borrowed_headers(&self) -> Vec<(&str, &[u8])> {
@@ -107,6 +114,31 @@ impl Request {
         let headers = self.borrowed_headers();
         verify(&self.signed_request(&headers), find_secret, keys, now_s)
     }
+
+    /// With a key whose session token is `token`.
+    fn verify_temporary(&self, token: &str, keys: &mut SigningKeys) -> Result<(), SignatureError> {
+        let Recorded { access_key_id, secret_access_key, signed_at_s, .. } = recorded();
+        let key = AccessKey {
+            access_key_id: access_key_id.clone(),
+            secret_access_key: Secret::new(secret_access_key.clone()),
+            session_token: Some(Secret::new(token.to_owned())),
+            user: None,
+            policy: None,
+        };
+        let headers = self.borrowed_headers();
+        let find = |id: &str| (id == key.access_key_id).then_some(&key);
+        verify(&self.signed_request(&headers), find, keys, *signed_at_s).map(drop)
+    }
+}
+
+fn signature(secret: &str, claim: &Claim<'_>, scope: &Scope<'_>, canonical: &[u8]) -> String {
+    let text = [
+        format!("{ALGORITHM}\n{}\n{}\n", claim.date, scope.text).as_bytes(),
+        &hex(&Sha256::digest(canonical).into()),
+    ]
+    .concat();
+    let signature = hex(&derive(secret, scope).chain_update(text).finalize().into_bytes().into());
+    str::from_utf8(&signature).unwrap().to_owned()
 }
 
 /// clients.md, 1.1 to 1.3, with the clients themselves as the source.
@@ -216,6 +248,67 @@ fn a_presigned_url_lasts_as_long_as_it_says() {
             Err(SignatureError::Incomplete("X-Amz-Expires must be 1 to 604800 seconds"))
         );
     }
+}
+
+/// Amplify and aws4 sign an upgrade without saying how long it is good for.
+#[test]
+fn a_presigned_url_that_does_not_say_lasts_five_minutes() {
+    let mut request = named("presigned upgrade");
+    request.query = request.query.replace("X-Amz-Expires=600&", "");
+    request.sign_query_again();
+    let at = recorded().signed_at_s;
+    assert!(request.verify_at(at + 300).is_ok());
+    assert_eq!(request.verify_at(at + 301), Err(SignatureError::Expired));
+}
+
+/// websocket-api, 9.6: both forms.
+#[test]
+fn a_temporary_key_needs_its_own_session_token() {
+    const TOKEN: &str = "FQoGZXIvYXdzEXAMPLE//token+with=signs";
+    let mut keys = SigningKeys::new();
+    for name in [
+        "boto3 post with a session token",
+        "presigned upgrade with a session token",
+        "js v3 get with a session token",
+    ] {
+        for _ in ["derived", "remembered"] {
+            assert_eq!(named(name).verify_temporary(TOKEN, &mut keys), Ok(()), "{name}");
+            for other in ["", "FQoGZXIvYXdzEXAMPLE", &TOKEN.to_lowercase()] {
+                let refused = named(name).verify_temporary(other, &mut keys);
+                assert_eq!(refused, Err(SignatureError::SessionToken), "{name} {other}");
+            }
+        }
+    }
+    for name in ["boto3 post", "presigned upgrade", "js v3 post"] {
+        let refused = named(name).verify_temporary(TOKEN, &mut keys);
+        assert_eq!(refused, Err(SignatureError::SessionToken), "{name}");
+    }
+    let error = SignatureError::SessionToken;
+    assert_eq!(error.error_type(), "UnrecognizedClientException");
+    assert_eq!(error.message(), "The security token included in the request is invalid.");
+}
+
+/// Whoever does not know the secret learns nothing of the token.
+#[test]
+fn a_wrong_signature_is_a_mismatch_whatever_the_session_token() {
+    let mut request = named("boto3 post with a session token");
+    request.body.push('!');
+    for token in ["FQoGZXIvYXdzEXAMPLE//token+with=signs", "another"] {
+        let refused = request.verify_temporary(token, &mut SigningKeys::new());
+        assert_eq!(refused, Err(SignatureError::Mismatch));
+    }
+    // The token is part of what is signed.
+    let mut request = named("presigned upgrade with a session token");
+    request.query = request.query.replace("EXAMPLE", "SAMPLE");
+    let refused =
+        request.verify_temporary("FQoGZXIvYXdzSAMPLE//token+with=signs", &mut SigningKeys::new());
+    assert_eq!(refused, Err(SignatureError::Mismatch));
+    let mut request = named("boto3 post with a session token");
+    request.headers.push(("x-amz-security-token".to_owned(), "x".to_owned()));
+    assert_eq!(
+        request.verify(),
+        Err(SignatureError::Incomplete("the request must have one X-Amz-Security-Token"))
+    );
 }
 
 /// A week-old url must not take a body that its signer never saw.

@@ -9,23 +9,26 @@
 //! them by the context; a body's length is its own; no header of the client's survives that
 //! frames the request, belongs to one hop, begins with `Tidegate-`, or is the target of a mapping.
 
+use std::borrow::Cow;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{self, Entry, InvalidHeaderValue},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tidegate_flow::context::{Event, Occurrence, UpgradeRequest};
+use tidegate_flow::context::{Authorization, Event, Occurrence, UpgradeRequest};
 use tidegate_model::ParameterTarget;
 
 use super::{Body, Form, JSON, Settings};
 
-/// A route key in a header: `%` as well, so that it can be decoded.
-const ROUTE_KEY: &AsciiSet = &CONTROLS.add(b'%');
+/// A route key or a principal in a header: `%` as well, so that it can be decoded.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 const API_ID: HeaderName = HeaderName::from_static("x-amzn-apigateway-api-id");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const CONNECTION_ID: HeaderName = HeaderName::from_static("tidegate-connection-id");
 const EVENT_TYPE: HeaderName = HeaderName::from_static("tidegate-event-type");
+const PRINCIPAL_ID: HeaderName = HeaderName::from_static("tidegate-principal-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("tidegate-request-id");
 const ROUTE_KEY_HEADER: HeaderName = HeaderName::from_static("tidegate-route-key");
 const STAGE: HeaderName = HeaderName::from_static("tidegate-stage");
@@ -79,12 +82,8 @@ impl HeadersTemplate {
         mapped: Vec<(HeaderName, String)>,
         body: Option<&Body>,
     ) -> HeaderMap {
-        let upgrade = match event.occurrence {
-            Occurrence::Connect(upgrade) => Some(upgrade),
-            Occurrence::Message { .. } | Occurrence::Disconnect { .. } => None,
-        };
         // The defaults, those of the body and of the context, the trace id.
-        let mut headers = HeaderMap::with_capacity(13 + mapped.len());
+        let mut headers = HeaderMap::with_capacity(14 + mapped.len());
         if let Some(upgrade) = passed_on {
             self.pass_on(upgrade, &mut headers);
         }
@@ -92,8 +91,12 @@ impl HeadersTemplate {
         for (name, value) in &self.defaults {
             headers.insert(name.clone(), value.clone());
         }
-        headers.insert(TRACE_ID, trace_id(event, upgrade));
+        headers.insert(TRACE_ID, text(&trace_id(event)));
         for (name, value) in mapped {
+            // The configuration admits none of these; a template may still name one.
+            if is_ours(&name) {
+                continue;
+            }
             if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
                 headers.insert(name, value);
             }
@@ -118,6 +121,10 @@ impl HeadersTemplate {
             headers.insert(EVENT_TYPE, HeaderValue::from_static(event.occurrence.event_type()));
             headers.insert(STAGE, text(&connection.stage));
             headers.insert(REQUEST_ID, text(event.request_id.as_str()));
+            let who = connection.authorization.as_deref().and_then(Authorization::principal_id);
+            if let Some(principal_id) = who {
+                headers.insert(PRINCIPAL_ID, text(principal_id));
+            }
         }
         headers
     }
@@ -136,6 +143,22 @@ impl HeadersTemplate {
     }
 }
 
+/// Whether a header frames the request, belongs to one hop, or says what only the gateway may say.
+fn is_ours(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(
+        name,
+        "connection"
+            | "content-length"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    ) || name.starts_with("tidegate-")
+}
+
 /// Whether a header of the upgrade request concerns that request alone, or must come from us.
 fn stays_with_the_client(name: &HeaderName) -> bool {
     let name = name.as_str();
@@ -147,22 +170,25 @@ fn stays_with_the_client(name: &HeaderName) -> bool {
     }
 }
 
-/// The upgrade request's, which the edge has made, or a fresh one.
-fn trace_id(event: &Event<'_>, upgrade: Option<&UpgradeRequest>) -> HeaderValue {
-    let theirs = upgrade.and_then(|upgrade| {
-        let is_trace = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(TRACE_ID.as_str());
-        let (_, value) = upgrade.headers.iter().rfind(is_trace)?;
-        HeaderValue::from_str(value).ok()
-    });
+/// The trace id of the upgrade request, which the edge has made, or a fresh one.
+pub(crate) fn trace_id<'e>(event: &Event<'e>) -> Cow<'e, str> {
+    let theirs = match event.occurrence {
+        Occurrence::Connect(upgrade) => {
+            let is_trace =
+                |(name, _): &&(String, String)| name.eq_ignore_ascii_case(TRACE_ID.as_str());
+            upgrade.headers.iter().rfind(is_trace).map(|(_, value)| Cow::Borrowed(value.as_str()))
+        }
+        Occurrence::Message { .. } | Occurrence::Disconnect { .. } => None,
+    };
     theirs.unwrap_or_else(|| {
         let (a, b): (u64, u32) = rand::random();
-        text(&format!("Root=1-{:08x}-{a:016x}{b:08x}", event.at_ms / 1000))
+        Cow::Owned(format!("Root=1-{:08x}-{a:016x}{b:08x}", event.at_ms / 1000))
     })
 }
 
 /// A header's value; what does not fit in one is percent-encoded.
 fn text(value: &str) -> HeaderValue {
     // Borrowed, so that plain text, which is the rule, is copied once.
-    let encoded: std::borrow::Cow<'_, str> = utf8_percent_encode(value, ROUTE_KEY).into();
+    let encoded: Cow<'_, str> = utf8_percent_encode(value, ENCODED).into();
     HeaderValue::from_str(&encoded).expect("printable ASCII fits in a header")
 }

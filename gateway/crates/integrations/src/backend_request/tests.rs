@@ -81,6 +81,7 @@ impl Call<'_> {
             source_ip: [203, 0, 113, 7].into(),
             user_agent: None,
             connected_at_ms: 1_708_326_702_789,
+            authorization: None,
         };
         let stage_variables = [("env".to_owned(), "blue".to_owned())].into();
         let event = Event {

@@ -180,7 +180,7 @@ impl Reader<'_> {
             return self.path().map(Operand::Root);
         }
         if self.rest().starts_with(['\'', '"']) {
-            return self.quoted().map(|text| Operand::Literal(Json::String(text)));
+            return self.quoted().map(|text| Operand::Literal(Json::String(text.into())));
         }
         let rest = self.rest();
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.');

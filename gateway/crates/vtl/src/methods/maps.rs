@@ -1,6 +1,6 @@
 //! Methods of maps and parsed objects. A key is a string, whatever it was given as.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::{
     evaluator::{Evaluator, Interrupt},
@@ -28,17 +28,19 @@ impl Evaluator<'_> {
             }
             ("put", [_, value]) => {
                 let key = self.argument_text(arguments, 0)?;
-                self.heap.map_mut(id).insert(key, value.clone()).unwrap_or(Value::Null)
+                self.put(id, key, value.clone())?.unwrap_or(Value::Null)
             }
             ("putAll", [Value::Map(other)]) => {
                 let entries = self.entries_of(*other)?;
-                self.heap.map_mut(id).extend(entries);
+                for (key, value) in entries {
+                    self.put(id, key, value)?;
+                }
                 Value::Null
             }
             ("remove", [_]) => {
                 let key = self.argument_text(arguments, 0)?;
-                self.spend(length / 64)?;
-                self.heap.map_mut(id).shift_remove(&key).unwrap_or(Value::Null)
+                self.spend(length / 8)?;
+                self.heap.map_mut(id).remove(&key).unwrap_or(Value::Null)
             }
             ("clear", []) => {
                 self.heap.map_mut(id).clear();
@@ -79,7 +81,7 @@ impl Evaluator<'_> {
         Ok(Some(answer))
     }
 
-    fn entries_of(&mut self, id: MapId) -> Result<Vec<(Rc<str>, Value)>, Interrupt> {
+    fn entries_of(&mut self, id: MapId) -> Result<Vec<(Arc<str>, Value)>, Interrupt> {
         self.spend(self.heap.map(id).len())?;
         Ok(self.heap.map(id).iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }

@@ -7,7 +7,7 @@
 //! Holds always: one match takes time linear in the text, all of them at worst the square of it; a
 //! pattern's size is bounded.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use regex::{Captures, Regex, RegexBuilder};
 
@@ -29,7 +29,7 @@ const COMPILING_STEPS: usize = 200;
 impl Evaluator<'_> {
     pub(super) fn regex_method(
         &mut self,
-        text: &Rc<str>,
+        text: &Arc<str>,
         name: &str,
         arguments: &[Value],
     ) -> Result<Option<Value>, Interrupt> {
@@ -59,30 +59,18 @@ impl Evaluator<'_> {
         Ok(Some(answer))
     }
 
-    fn pattern(&mut self, java: &Rc<str>, anchored: bool) -> Result<Regex, Interrupt> {
-        let key: Rc<str> =
-            if anchored { format!("^{java}").into() } else { format!(" {java}").into() };
+    fn pattern(&mut self, java: &Arc<str>, anchored: bool) -> Result<Arc<Regex>, Interrupt> {
+        let parts = self.parts;
+        let prepared = if anchored { &parts.anchored } else { &parts.patterns };
+        if let Some(regex) = prepared.get(&**java) {
+            return Ok(regex.clone());
+        }
+        let key = (java.clone(), anchored);
         if let Some(regex) = self.patterns.get(&key) {
             return Ok(regex.clone());
         }
         self.spend(COMPILING_STEPS + java.len())?;
-        let wrong = |reason: &str| Interrupt::method(format!("the pattern {java:?}: {reason}"));
-        if java.len() > MAX_PATTERN_BYTES {
-            return Err(Interrupt::method(format!(
-                "a pattern has at most {MAX_PATTERN_BYTES} bytes"
-            )));
-        }
-        let translated = translate(java).map_err(wrong)?;
-        let whole = if anchored { format!("\\A(?:{translated})\\z") } else { translated };
-        let regex = RegexBuilder::new(&whole)
-            .size_limit(MAX_COMPILED_BYTES)
-            .dfa_size_limit(MAX_COMPILED_BYTES)
-            .nest_limit(50)
-            .build()
-            .map_err(|err| {
-                let last = err.to_string();
-                wrong(last.lines().last().unwrap_or_default())
-            })?;
+        let regex = Arc::new(compile(java, anchored).map_err(Interrupt::method)?);
         self.patterns.insert(key, regex.clone());
         Ok(regex)
     }
@@ -138,6 +126,25 @@ impl Evaluator<'_> {
         self.write(&mut out, &text[from..])?;
         Ok(out)
     }
+}
+
+/// Compiles a pattern as Java writes it; `anchored`: it must match the whole text.
+pub(crate) fn compile(java: &str, anchored: bool) -> Result<Regex, String> {
+    if java.len() > MAX_PATTERN_BYTES {
+        return Err(format!("a pattern has at most {MAX_PATTERN_BYTES} bytes"));
+    }
+    let wrong = |reason: &str| format!("the pattern {java:?}: {reason}");
+    let translated = translate(java).map_err(wrong)?;
+    let whole = if anchored { format!("\\A(?:{translated})\\z") } else { translated };
+    RegexBuilder::new(&whole)
+        .size_limit(MAX_COMPILED_BYTES)
+        .dfa_size_limit(MAX_COMPILED_BYTES)
+        .nest_limit(50)
+        .build()
+        .map_err(|err| {
+            let last = err.to_string();
+            wrong(last.lines().last().unwrap_or_default())
+        })
 }
 
 /// What replaces a match: `$1`, `${name}`, and a backslash before what is meant literally.

@@ -1,6 +1,6 @@
 //! Methods of strings. Lengths and indexes count UTF-16 units, as in Java.
 
-use std::{cmp::Ordering, rc::Rc};
+use std::{cmp::Ordering, sync::Arc};
 
 use crate::{
     evaluator::{Evaluator, Interrupt},
@@ -12,7 +12,7 @@ use crate::{
 impl Evaluator<'_> {
     pub(super) fn string_method(
         &mut self,
-        text: &Rc<str>,
+        text: &Arc<str>,
         name: &str,
         arguments: &[Value],
     ) -> Result<Option<Value>, Interrupt> {
@@ -77,7 +77,7 @@ impl Evaluator<'_> {
     /// Methods that take indexes.
     fn string_part(
         &mut self,
-        text: &Rc<str>,
+        text: &Arc<str>,
         name: &str,
         arguments: &[Value],
     ) -> Result<Option<Value>, Interrupt> {
@@ -123,10 +123,10 @@ impl Evaluator<'_> {
     }
 
     /// What `indexOf` looks for: a string, or a character by its code.
-    fn sought(&mut self, what: &Value) -> Result<Rc<str>, Interrupt> {
+    fn sought(&mut self, what: &Value) -> Result<Arc<str>, Interrupt> {
         let code = integer(what).and_then(|code| u32::try_from(code).ok()).and_then(char::from_u32);
         match code {
-            Some(c) => Ok(Rc::from(c.to_string())),
+            Some(c) => Ok(Arc::from(c.to_string())),
             None => self.text_of(what),
         }
     }
