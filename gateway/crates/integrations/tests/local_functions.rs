@@ -414,10 +414,15 @@ async fn more_than_may_wait_is_refused_and_who_waits_is_served() {
     let narrow = FunctionLimits { max_waiting: 2, ..limits() };
     let function = code.function("busy", "serve");
     let functions = LocalFunctions::start(&[function], surroundings(), narrow).unwrap();
-    pid(&functions, "busy").await;
-    let nap = || call(&functions, "busy", json!({ "do": "sleep", "s": 0.5 }));
-    let outcomes = within(async { tokio::join!(nap(), nap(), nap(), nap(), nap()) }).await;
-    let outcomes = [outcomes.0, outcomes.1, outcomes.2, outcomes.3, outcomes.4];
+    let begun = code.path("begun");
+    let first = call(&functions, "busy", json!({ "do": "sleep", "s": 0.5, "path": begun }));
+    let one = || call(&functions, "busy", json!({ "do": "pid" }));
+    let others = async {
+        until("the first", || begun.exists()).await;
+        tokio::join!(one(), one(), one(), one())
+    };
+    let (first, (a, b, c, d)) = within(async { tokio::join!(first, others) }).await;
+    let outcomes = [first, a, b, c, d];
     let served = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let refused = outcomes
         .iter()
