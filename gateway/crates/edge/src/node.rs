@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use connection_store::{ConnectionStore, Lease, MemoryStore};
+use connection_store::{ConnectionStore, Invocations, Lease, MemoryStore};
 use parking_lot::Mutex;
 use tidegate_authorizers::jwt::JwtKeyCache;
 use tidegate_integrations::LocalFunctions;
@@ -19,6 +19,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     admission::Clients,
+    management::Answered,
     snapshot::{CompileError, Compiler, Registry, Snapshot},
     websocket::Connection,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Node {
     registry: Registry,
     store: Box<dyn ConnectionStore<Connection>>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Calls of the management API that may come again, and what they were answered.
+    pub(crate) invocations: Invocations<Answered>,
     pub(crate) clients: Arc<Clients>,
     /// The keys that tokens are signed with, by issuer.
     pub(crate) jwt_keys: JwtKeyCache,
@@ -67,7 +70,9 @@ impl Node {
         Ok(Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry,
-            store: Box::new(MemoryStore::new()),
+            // A send to many lets the core's sockets have their turn in between.
+            store: Box::new(MemoryStore::new().pausing_by(|| Box::pin(tokio::task::yield_now()))),
+            invocations: Invocations::new(Invocations::<Answered>::DEFAULT_CAPACITY),
             metrics,
             clients: Arc::default(),
             jwt_keys,
@@ -123,6 +128,7 @@ impl Node {
         loop {
             minutes.tick().await;
             self.store.shrink();
+            self.invocations.shrink(Instant::now());
         }
     }
 

@@ -128,6 +128,7 @@ pub(crate) struct ApiEntry {
 
 /// One stage with the routes of its api.
 pub(crate) struct StageEntry {
+    pub(crate) index: StageIndex,
     pub(crate) scope: Arc<Scope>,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) expression: SelectionExpression,
@@ -216,7 +217,7 @@ impl Snapshot {
                     aws: &aws,
                     functions: compiler.functions,
                 };
-                let entry = StageCompiler { api, stage, models: &models, arn, around, compiler }
+                let entry = StageCompiler { api, stage, index, models: &models, arn, around, compiler }
                     .compile()?;
                 stages[position] = Some(Arc::new(entry));
                 names.insert(stage.name.to_string(), index);
@@ -372,6 +373,7 @@ impl Registry {
 struct StageCompiler<'a> {
     api: &'a Api,
     stage: &'a Stage,
+    index: StageIndex,
     models: &'a ModelSet,
     arn: StageArn<'a>,
     around: Surroundings<'a>,
@@ -398,6 +400,7 @@ impl StageCompiler<'_> {
             routes.insert(Box::from(route.key.as_str()), Arc::new(entry));
         }
         Ok(StageEntry {
+            index: self.index,
             scope: Arc::new(Scope { api: api.id.as_str().into(), stage: stage.name.as_str().into() }),
             variables: stage.variables.clone(),
             expression: api.route_selection_expression.clone(),

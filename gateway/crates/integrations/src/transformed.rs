@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use tidegate_flow::{
     context::{Event, Occurrence},
     request_parameters,
@@ -54,7 +54,9 @@ impl Transformed {
                 selector,
                 written: &written,
             };
-            Ok(Answer::from_reply(self.transformation.response(event, &answered)?))
+            let mut reply = self.transformation.response(event, &answered)?;
+            keep_what_is_asked_for(response.headers(), &mut reply.headers);
+            Ok(Answer::from_reply(reply))
         };
         match &self.backend {
             Backend::Http(backend) => {
@@ -88,6 +90,18 @@ impl Transformed {
                     }
                     Err(err) => Err(err),
                 }
+            }
+        }
+    }
+}
+
+/// `Tidegate-*` headers of a backend are for the gateway, whatever the templates make of the rest
+/// (tidegate, section 5); a template's own win.
+fn keep_what_is_asked_for(answered: &HeaderMap, reply: &mut HeaderMap) {
+    for name in answered.keys().filter(|name| name.as_str().starts_with("tidegate-")) {
+        if !reply.contains_key(name) {
+            for value in answered.get_all(name) {
+                reply.append(name.clone(), value.clone());
             }
         }
     }

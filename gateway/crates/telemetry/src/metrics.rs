@@ -124,8 +124,32 @@ label_values! {
         Get = "get",
         /// `DELETE /{stage}/@connections/{id}`.
         Delete = "delete",
-        /// Anything else.
+        /// `POST /{stage}/@connections`.
+        Batch = "batch",
+        /// `GET /{stage}/@connections`.
+        List = "list",
+        /// `POST /{stage}/@groups/{group}`.
+        GroupSend = "group_send",
+        /// `GET /{stage}/@groups/{group}`.
+        GroupCount = "group_count",
+        /// `DELETE /{stage}/@groups/{group}`.
+        GroupClose = "group_close",
+        /// `GET /{stage}/@groups/{group}/connections`.
+        GroupList = "group_list",
+        /// `PUT /{stage}/@groups/{group}/connections/{id}`.
+        GroupJoin = "group_join",
+        /// `DELETE /{stage}/@groups/{group}/connections/{id}`.
+        GroupLeave = "group_leave",
+        /// `POST /{stage}/@users/{principalId}`.
+        UserSend = "user_send",
+        /// `DELETE /{stage}/@users/{principalId}`.
+        UserClose = "user_close",
+        /// `POST /{stage}/@broadcast`.
+        Broadcast = "broadcast",
+        /// A method that the path does not take.
         Other = "other",
+        /// A path that there is not.
+        Unknown = "unknown",
     }
 }
 
@@ -396,6 +420,12 @@ impl RouteMetrics {
     pub fn message_out(&self, bytes: usize) {
         self.messages_out.inc();
         self.bytes_out.inc_by(bytes as u64);
+    }
+
+    /// Counts one message to each of `count` clients.
+    pub fn messages_out(&self, count: u64, bytes: usize) {
+        self.messages_out.inc_by(count);
+        self.bytes_out.inc_by(count * bytes as u64);
     }
 
     /// Takes the time of one integration call.

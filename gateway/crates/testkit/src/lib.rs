@@ -36,6 +36,7 @@ mod http_client;
 mod metrics;
 mod raw_client;
 mod sigv4;
+mod token_issuer;
 mod wait;
 
 pub use client::{Client, refused, refused_with};
@@ -47,4 +48,5 @@ pub use http_client::{HttpClient, HttpResponse, http_call};
 pub use metrics::metric_value;
 pub use raw_client::{Frame, Opcode, RawClient, ReceivedFrame};
 pub use sigv4::Signer;
+pub use token_issuer::{TokenIssuer, TokenKey, shared_secret_token, unsecured_token};
 pub use wait::{DEADLINE, wait_until, within};

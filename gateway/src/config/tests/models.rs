@@ -42,7 +42,7 @@ fn a_schema_that_is_none_is_reported_where_it_stands() {
     assert_eq!(bad("schema = {}\nschema_file = \"a\"").0, "schema_file");
     let (key, message) = bad("schema = '{'");
     assert_eq!(key, "schema");
-    assert!(message.starts_with("is not JSON: "), "{message}");
+    assert!(message.starts_with("is not JSON: ") && !message.contains('{'), "{message}");
     assert_eq!(bad("schema = '[]'").0, "schema");
     assert_eq!(bad("schema_file = \"absent\"").0, "schema_file");
     assert_eq!(bad("schema = { minimum = nan }").0, "schema.minimum");
@@ -52,6 +52,26 @@ fn a_schema_that_is_none_is_reported_where_it_stands() {
         let key = problem(and(&format!("[apis.chat.models.{name}]\nschema = {{}}"))).0;
         assert_eq!(key, format!("apis.chat.models.{name}"));
     }
+}
+
+/// As many as there are, each at the key where its schema stands.
+#[test]
+fn schemas_that_draft_4_does_not_admit_or_that_refer_to_nothing_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.json"), r#"{"type": "strnig"}"#).unwrap();
+    let keys = |text: &str| -> Vec<_> {
+        let text = format!("{SMALL}{text}");
+        let problems = parse(&text, folder.path(), "f").expect_err("problems");
+        problems.iter().map(|problem| problem.key.clone()).collect()
+    };
+    let one = "[apis.chat.models.One]\nschema = { type = \"strnig\" }\n";
+    let two = "[apis.chat.models.Two]\nschema_file = \"a.json\"\n";
+    assert_eq!(
+        keys(&format!("{one}{two}")),
+        ["apis.chat.models.One.schema", "apis.chat.models.Two.schema_file"]
+    );
+    let lost = "[apis.chat.models.One]\nschema = { items = { \"$ref\" = \"Absent\" } }\n";
+    assert_eq!(keys(lost), ["apis.chat.models.One.schema"]);
 }
 
 #[test]

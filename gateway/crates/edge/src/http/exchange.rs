@@ -86,9 +86,10 @@ async fn serve_requests(
             let request = classify(&core, port, &peer, &head);
             let expects = head.lists("expect", "100-continue");
             let only_head = head.method == "HEAD";
-            (request, head.body_length(), head.keep_alive(), expects, only_head)
+            let limit = management::body_limit(&head, &core.node.snapshot().limits);
+            (request, head.body_length(), head.keep_alive(), expects, only_head, limit)
         });
-        let (request, length, keep_alive, expects, only_head) = match read {
+        let (request, length, keep_alive, expects, only_head, limit) = match read {
             Ok(read) => read,
             Err(bad) => return refuse_head(&mut peer, bad).await,
         };
@@ -102,7 +103,6 @@ async fn serve_requests(
                 transport::write_all(&peer.socket, &mut peer.tls, b"HTTP/1.1 100 Continue\r\n\r\n")
                     .await;
         }
-        let limit = core.node.snapshot().limits.max_message_bytes;
         let body = match read_body(&mut peer, &mut bytes, head_end, length, limit).await {
             Ok(body) => body,
             Err(BadBody::Gone) => return,
@@ -113,7 +113,7 @@ async fn serve_requests(
             Err(BadBody::TooLarge(left)) => {
                 let response = match &request {
                     Request::Answer(response) => response.clone(),
-                    _ => management::payload_too_large(&core, limit),
+                    _ => management::payload_too_large(&core),
                 };
                 return answer_and_close(&mut peer, &response, left).await;
             }

@@ -212,6 +212,10 @@ impl LocalConnection for Connection {
         &self.scope
     }
 
+    fn principal(&self) -> Option<&str> {
+        self.facts.authorization.as_deref()?.principal_id()
+    }
+
     fn send(&self, frame: &Bytes) -> Result<(), SendError> {
         self.send_encoded(frame)
     }

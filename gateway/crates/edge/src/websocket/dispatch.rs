@@ -29,6 +29,7 @@ use tidegate_telemetry::ClientErrorKind;
 use tracing::{Instrument as _, Span, debug_span, warn};
 
 use super::{
+    asked_for,
     connection::{CallInFlight, Connection, now_ms},
     frame::{append_message, encode_message},
 };
@@ -391,6 +392,9 @@ async fn run_message(
     let _running = core.node.begin_run();
     let run = Run::new(occurrence(incoming));
     let invoked = run.invoke(&core, &connection.facts, &stage, &route).await;
+    if let Some(Ok(answer)) = invoked.as_ref().map(|invoked| &invoked.result) {
+        asked_for::change_groups(&core, &connection, &route, &answer.headers).await;
+    }
     let (status, error) = match invoked.as_ref().map(|invoked| &invoked.result) {
         None => (200, None),
         Some(Ok(answer)) if route.reply => reply(&connection, &stage, &route, &run, answer),

@@ -1,5 +1,6 @@
 //! WebSocket connections: the upgrade, the session, the routes that its messages take.
 
+mod asked_for;
 mod authorization;
 mod connection;
 pub(crate) mod dispatch;

@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use sha1::{Digest as _, Sha1};
 use tidegate_flow::{
@@ -26,6 +25,7 @@ use tokio::net::TcpStream;
 use tracing::{Instrument as _, debug};
 
 use super::{
+    asked_for,
     authorization::{self, Request},
     connection::{Connection, now_ms},
     dispatch::{Ending, Invoked, Run, run_span},
@@ -302,7 +302,16 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
             run.log(facts, &stage, RouteKey::CONNECT, &ending);
             connection.mark_open(core.node.metrics.open_connection());
             connection.touch();
-            connection.outbox().open(switching_protocols(&accept, subprotocol));
+            let mut first = switching_protocols(&accept, subprotocol);
+            if let (Some(route), Some(Ok(answer))) =
+                (&stage.connect, invoked.as_ref().map(|invoked| &invoked.result))
+            {
+                asked_for::change_groups(&core, &connection, route, &answer.headers).await;
+                if let Some(greeting) = asked_for::greeting(&answer.headers) {
+                    first.extend_from_slice(&greeting);
+                }
+            }
+            connection.outbox().open(first.into());
             // A task of its own, so that an idle connection does not carry this one.
             let task = SessionTask::new(core.clone(), connection.clone(), tls, &early);
             tokio::spawn(task);
@@ -388,7 +397,7 @@ fn subprotocol(answer: &Answer) -> Option<&str> {
     (!value.is_empty()).then_some(value)
 }
 
-fn switching_protocols(accept: &str, subprotocol: Option<&str>) -> Bytes {
+fn switching_protocols(accept: &str, subprotocol: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     append_date(&mut out);
@@ -399,5 +408,5 @@ fn switching_protocols(accept: &str, subprotocol: Option<&str>) -> Bytes {
         out.extend_from_slice(subprotocol.as_bytes());
     }
     out.extend_from_slice(b"\r\n\r\n");
-    out.into()
+    out
 }

@@ -1,0 +1,119 @@
+//! The management API: `@connections` (websocket-api, section 10), `@groups`, `@users`,
+//! `@broadcast` (tidegate, section 6).
+//!
+//! In:  a request of a backend's, whole and unverified.
+//! Out: what became of it, in the form that AWS SDKs read.
+//!
+//! ```text
+//! caller (who is it) -> call (what does it want) -> policy, throttle -> carry_out -> answer
+//! ```
+//!
+//! Holds always: nothing is looked up and nothing changes before the caller is known.
+
+mod call;
+mod caller;
+mod carry_out;
+
+use tidegate_model::Limits;
+use tidegate_telemetry::ManagementOperation;
+
+pub(crate) use carry_out::Answered;
+
+use self::call::Work;
+use crate::{
+    core_state::Core,
+    http::{head::Head, response::Response},
+    transport::Peer,
+};
+
+/// What an id takes in the JSON of a batch: quotes, comma, white space, and percent signs too.
+const BATCH_BYTES_PER_ID: usize = 32;
+
+/// What a byte of a message takes at most in the JSON of a batch: `\u0000`.
+const BATCH_BYTES_PER_BYTE: usize = 6;
+
+/// A call whose caller is known.
+pub(crate) struct Call {
+    operation: ManagementOperation,
+    what: Result<Work, Response>,
+}
+
+/// Whether a path, as received, is of the management API. Decides who reads the body; it does not
+/// say that the call is a good one.
+pub(crate) fn is_call(raw_path: &str) -> bool {
+    let word = |segment: &str| {
+        matches!(&*call::decoded(segment), "@connections" | "@groups" | "@users" | "@broadcast")
+    };
+    call::segments(raw_path).take(2).any(word)
+}
+
+/// How large a call's body may be, bytes: one message, or what a batch takes for one.
+pub(crate) fn body_limit(head: &Head<'_, '_>, limits: &Limits) -> usize {
+    let message = limits.max_message_bytes;
+    if head.method == "POST" && call::segments(head.raw_path()).count() == 2 {
+        let ids = connection_store::ConnectionList::MAX_LENGTH * BATCH_BYTES_PER_ID;
+        return message * BATCH_BYTES_PER_BYTE + ids;
+    }
+    message
+}
+
+/// The answer to a body over the limit.
+pub(crate) fn payload_too_large(core: &Core) -> Response {
+    core.node.metrics.management_request(ManagementOperation::Post, 413);
+    let limit = core.node.snapshot().limits.max_message_bytes;
+    call::too_large(limit)
+}
+
+/// Knows the caller, then reads what it wants.
+pub(crate) fn authorize(core: &Core, head: &Head<'_, '_>, peer: &Peer, body: &[u8]) -> Call {
+    let wanted = call::Wanted::of(head);
+    let operation = wanted.operation();
+    let what = caller::known(core, head, peer, body).and_then(|caller| {
+        let stage = call::stage(core, head, &wanted)?;
+        caller::check(core, head, peer, &caller, &stage.scope, &wanted)?;
+        wanted.read(core, head, &stage, body)
+    });
+    Call { operation, what }
+}
+
+/// Does what was asked for and answers.
+pub(crate) async fn answer(core: &Core, call: Call) -> Response {
+    let response = match call.what {
+        Ok(work) => carry_out::carry_out(core, work).await,
+        Err(refused) => refused,
+    };
+    core.node.metrics.management_request(call.operation, response.status);
+    response
+}
+
+/// Without a body, as Amazon's (websocket-api, section 10).
+fn gone() -> Response {
+    Response { error_type: Some("GoneException"), ..Response::empty(410) }
+}
+
+fn forbidden() -> Response {
+    Response::error(403, "ForbiddenException", "Forbidden")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_management_api_is_known_by_its_path_in_any_spelling() {
+        for path in [
+            "/prod/@connections/x=",
+            "/prod/%40connections/x%3D",
+            "/prod//@connections/x%3D",
+            "/@connections/x",
+            "/prod/@groups/room",
+            "/prod/@users/ann",
+            "/prod/%40broadcast",
+        ] {
+            assert!(is_call(path), "{path}");
+        }
+        for path in ["/prod", "/prod/", "/prod/chat/@connections", "/", "/prod/groups/room"] {
+            assert!(!is_call(path), "{path}");
+        }
+    }
+}

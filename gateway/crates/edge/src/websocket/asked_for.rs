@@ -1,0 +1,114 @@
+//! What an integration asks for besides its answer (tidegate, section 5): response headers that put
+//! a connection into groups, take it out, or greet it.
+//!
+//! In:  the headers of an integration's answer.
+//! Out: the connection's groups changed; the greeting.
+//!
+//! Holds always: a header that is not understood changes nothing and is logged, for it is the
+//! backend's mistake; none of these headers reaches the client.
+
+use connection_store::{DeliveryError, GroupName};
+use http::{HeaderMap, HeaderName};
+use tracing::warn;
+
+use super::{
+    connection::{Connection, now_ms},
+    frame::encode_message,
+};
+use crate::{core_state::Core, snapshot::RouteEntry};
+
+const JOIN: HeaderName = HeaderName::from_static("tidegate-join");
+const LEAVE: HeaderName = HeaderName::from_static("tidegate-leave");
+const REPLY: HeaderName = HeaderName::from_static("tidegate-reply");
+
+/// Carries out `Tidegate-Join` and `Tidegate-Leave`, in this order: a group that both name is left.
+pub(crate) async fn change_groups(
+    core: &Core,
+    connection: &Connection,
+    route: &RouteEntry,
+    headers: &HeaderMap,
+) {
+    if !headers.contains_key(JOIN) && !headers.contains_key(LEAVE) {
+        return;
+    }
+    let store = core.node.store();
+    for (header, joins) in [(JOIN, true), (LEAVE, false)] {
+        for group in groups(headers, &header, connection, route) {
+            let done = if joins {
+                store.join(&connection.scope, &group, connection.id).await
+            } else {
+                store.leave(&connection.scope, &group, connection.id).await
+            };
+            match done {
+                // It has ended meanwhile, and its groups with it.
+                Ok(()) | Err(DeliveryError::Gone) => {}
+                Err(err) => complain(connection, route, header.as_str(), &err.to_string()),
+            }
+        }
+    }
+}
+
+/// The groups that a header names, in all its lines.
+fn groups(
+    headers: &HeaderMap,
+    header: &HeaderName,
+    connection: &Connection,
+    route: &RouteEntry,
+) -> Vec<GroupName> {
+    let mut found = Vec::new();
+    for line in headers.get_all(header) {
+        let Ok(line) = line.to_str() else {
+            complain(connection, route, header.as_str(), "is no text");
+            continue;
+        };
+        for name in line.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match name.parse() {
+                Ok(group) => found.push(group),
+                Err(err) => complain(connection, route, header.as_str(), &format!("{err}")),
+            }
+        }
+    }
+    found
+}
+
+/// The first message that the client gets after the 101, as a frame (`Tidegate-Reply`).
+pub(crate) fn greeting(headers: &HeaderMap) -> Option<bytes::Bytes> {
+    let text = headers.get(REPLY)?.as_bytes();
+    // A text frame must be UTF-8, or it would break the client.
+    std::str::from_utf8(text).ok()?;
+    let text = bytes::Bytes::copy_from_slice(text);
+    Some(encode_message(connection_store::MessageKind::Text, &text))
+}
+
+fn complain(connection: &Connection, route: &RouteEntry, header: &str, error: &str) {
+    if let Some(unlogged) = route.may_warn(now_ms()) {
+        let facts = &connection.facts;
+        warn!(
+            connection_id = %facts.id,
+            api_id = &*facts.api_id,
+            stage = &*facts.stage,
+            route_key = &*route.key,
+            header,
+            error,
+            unlogged,
+            "an integration's header was not understood"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_greeting_is_the_headers_text_as_a_frame() {
+        let headers = |value: &[u8]| {
+            HeaderMap::from_iter([(REPLY, HeaderValue::from_bytes(value).unwrap())])
+        };
+        assert_eq!(greeting(&headers(b"hello")).as_deref(), Some(&b"\x81\x05hello"[..]));
+        assert_eq!(greeting(&headers(b"\xff")), None, "no UTF-8, no text frame");
+        assert_eq!(greeting(&HeaderMap::new()), None);
+    }
+}
