@@ -109,7 +109,7 @@ impl CompiledFunction {
             Place::Web(backend) => {
                 let body = Some(Body::json(payload));
                 let response =
-                    backend.exchange(pools, event, body, overrides, self.timeout).await?;
+                    backend.exchange(pools, event, body, overrides, self.timeout)?.await?;
                 returned(response)
             }
             Place::Lambda { call, parameters } => {

@@ -44,20 +44,28 @@ impl HttpBackend {
         Ok(Self { endpoint: uri.endpoint, request, max_answer_bytes: around.max_answer_bytes })
     }
 
-    /// Sends one request and reads the whole response within `timeout`.
-    pub(crate) async fn exchange(
-        &self,
-        pools: &BackendPools,
+    /// Makes the request at once, so that a future that waits holds none of what it is made of;
+    /// then sends it and reads the whole response within `timeout`.
+    ///
+    /// # Errors
+    /// The request cannot be made of this event.
+    pub(crate) fn exchange<'s>(
+        &'s self,
+        pools: &'s BackendPools,
         event: &Event<'_>,
         body: Option<Body>,
         overrides: MappedParameters,
         timeout: Duration,
-    ) -> Result<Response<Bytes>, IntegrationError> {
+    ) -> Result<
+        impl Future<Output = Result<Response<Bytes>, IntegrationError>> + use<'s>,
+        IntegrationError,
+    > {
         let request = self.request.fill(event, body, overrides)?;
         // Boxed, so that a task that may call a backend is not as big as one that does.
         let exchange = Box::pin(pools.exchange(&self.endpoint, request, self.max_answer_bytes));
-        tokio::time::timeout(timeout, exchange)
-            .await
-            .map_err(|_| IntegrationError::TimedOut(timeout))?
+        Ok(async move {
+            let answered = tokio::time::timeout(timeout, exchange).await;
+            answered.map_err(|_| IntegrationError::TimedOut(timeout))?
+        })
     }
 }

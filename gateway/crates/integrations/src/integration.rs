@@ -9,10 +9,10 @@
 //! mock        event ─► request template ─► status  ─► integration response ─► answer
 //! ```
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Response};
 use tidegate_flow::{
     context::{Event, Occurrence},
     proxy_response,
@@ -76,9 +76,8 @@ impl CompiledIntegration {
         let http = |form, uri, method: &Method| {
             HttpBackend::compile(around, form, uri, method, integration)
         };
-        let function = |function: &Function| {
-            CompiledFunction::compile(around, function, integration, timeout)
-        };
+        let function =
+            |function: &Function| CompiledFunction::compile(around, function, integration, timeout);
         let transformed = |settings: &TransformationSettings, backend| {
             let transformation = Transformation::compile(settings)?;
             let transformed = Box::new(Transformed { transformation, backend });
@@ -132,26 +131,45 @@ impl CompiledIntegration {
         pools: &BackendPools,
         event: &Event<'_>,
     ) -> Result<Answer, IntegrationError> {
-        let none = MappedParameters::default;
+        // What each kind is called with is made by a function that is over before the wait: a task
+        // that waits holds none of it. What only some routes need is boxed.
         match &self.target {
             Target::Echo { status } => Ok(echo(*status, event)),
             Target::Mock(transformation) => Ok(Answer::from_reply(transformation.mock(event)?)),
             Target::HttpProxy(backend) => {
-                let body = Body::of_message(event);
-                let response = backend.exchange(pools, event, body, none(), self.timeout).await?;
-                Ok(Answer::from_response(response))
+                let exchange = pass_on(backend, pools, event, self.timeout)?;
+                Ok(Answer::from_response(exchange.await?))
             }
-            // Both boxed, so that a task of a route with a plain backend is not as big as theirs.
-            Target::FunctionProxy(function) => {
-                let payload = proxy_payload(event);
-                let invoked = Box::pin(function.invoke(pools, event, payload, none()));
-                proxied(&invoked.await?)
-            }
+            Target::FunctionProxy(function) => proxied(&invoke(function, pools, event).await?),
             Target::Transformed(transformed) => {
                 Box::pin(transformed.call(pools, event, self.timeout)).await
             }
         }
     }
+}
+
+/// The message, and on `$connect` the client's headers and query, to an HTTP backend.
+fn pass_on<'s>(
+    backend: &'s HttpBackend,
+    pools: &'s BackendPools,
+    event: &Event<'_>,
+    timeout: Duration,
+) -> Result<
+    impl Future<Output = Result<Response<Bytes>, IntegrationError>> + use<'s>,
+    IntegrationError,
+> {
+    let body = Body::of_message(event);
+    backend.exchange(pools, event, body, MappedParameters::default(), timeout)
+}
+
+/// The proxy event, to a function.
+fn invoke<'s>(
+    function: &'s CompiledFunction,
+    pools: &'s BackendPools,
+    event: &'s Event<'_>,
+) -> Pin<Box<impl Future<Output = Result<Bytes, IntegrationError>> + use<'s>>> {
+    let payload = proxy_payload(event);
+    Box::pin(function.invoke(pools, event, payload, MappedParameters::default()))
 }
 
 /// The message itself; on connect and disconnect, nothing.

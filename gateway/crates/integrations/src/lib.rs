@@ -28,15 +28,11 @@ mod name_lookup;
 mod transformed;
 
 pub use answer::Answer;
-pub use aws::{
-    Aws, AwsCallSettings, AwsEnvironment, CredentialsError, LambdaCall, ServiceCall,
-};
+pub use aws::{Aws, AwsCallSettings, AwsEnvironment, CredentialsError, LambdaCall, ServiceCall};
 pub use backend_pools::{BackendPools, PoolLimits};
 pub use backend_tls::BackendTls;
 pub use error::{IntegrationError, Owner};
 pub use function::{CompiledFunction, Surroundings};
 pub use function_failure::FunctionFailure;
-pub use functions::{
-    FunctionCounts, FunctionLimits, LocalFunctions, WorkerSurroundings,
-};
+pub use functions::{FunctionCounts, FunctionLimits, LocalFunctions, WorkerSurroundings};
 pub use integration::{CompiledIntegration, InvalidIntegration};

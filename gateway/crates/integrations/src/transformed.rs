@@ -15,8 +15,8 @@ use tidegate_flow::{
 use tidegate_model::RequestParameter;
 
 use crate::{
-    Answer, BackendPools, CompiledFunction, IntegrationError, ServiceCall,
-    answer::is_octet_stream, backend_request::Body, http_backend::HttpBackend,
+    Answer, BackendPools, CompiledFunction, IntegrationError, ServiceCall, answer::is_octet_stream,
+    backend_request::Body, http_backend::HttpBackend,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -62,11 +62,9 @@ impl Transformed {
             Backend::Http(backend) => {
                 let nothing_came =
                     !matches!(event.occurrence, Occurrence::Message { .. }) && bytes.is_empty();
-                let body = (!nothing_came).then(|| {
-                    if binary { Body::octet_stream(bytes) } else { Body::json(bytes) }
-                });
-                let response =
-                    backend.exchange(pools, event, body, overrides, timeout).await?;
+                let body = (!nothing_came)
+                    .then(|| if binary { Body::octet_stream(bytes) } else { Body::json(bytes) });
+                let response = backend.exchange(pools, event, body, overrides, timeout)?.await?;
                 answer(response.status().as_u16(), &response, Selector::Status)
             }
             Backend::Service { call, parameters } => {
@@ -76,9 +74,7 @@ impl Transformed {
             }
             Backend::Function(function) => {
                 match function.invoke(pools, event, bytes, overrides).await {
-                    Ok(returned) => {
-                        answer(200, &json(returned), Selector::ErrorMessage(None))
-                    }
+                    Ok(returned) => answer(200, &json(returned), Selector::ErrorMessage(None)),
                     // What a function throws is an answer, where an integration response can be
                     // chosen for it; its status is 200 all the same (websocket-api, 2.7).
                     Err(IntegrationError::FunctionFailed(failure))

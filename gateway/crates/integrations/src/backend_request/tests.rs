@@ -56,6 +56,7 @@ struct Call<'a> {
     parameters: &'a [RequestParameter],
     context_headers: bool,
     route_key: &'a str,
+    overrides: MappedParameters,
 }
 
 impl Default for Call<'_> {
@@ -67,6 +68,7 @@ impl Default for Call<'_> {
             parameters: &[],
             context_headers: true,
             route_key: "sendmessage",
+            overrides: MappedParameters::default(),
         }
     }
 }
@@ -99,7 +101,12 @@ impl Call<'_> {
             parameters: self.parameters,
             context_headers: self.context_headers,
         };
-        RequestTemplate::new("chat", &uri, self.uri, settings).unwrap().fill(&event)
+        let body = match self.form {
+            Form::Function => Some(Body::json(proxy_payload(&event))),
+            Form::HttpProxy | Form::Http => Body::of_message(&event),
+        };
+        let template = RequestTemplate::new("chat", &uri, self.uri, settings).unwrap();
+        template.fill(&event, body, self.overrides.clone())
     }
 
     fn request(&self, occurrence: &Occurrence) -> Request<Full<Bytes>> {
@@ -374,4 +381,31 @@ fn a_function_gets_the_proxy_event_and_no_context_headers() {
     assert_eq!(request.headers()["content-type"], "application/json");
     assert!(!names(&request).iter().any(|name| name.starts_with("tidegate-")));
     assert!(request.headers()["content-length"].to_str().unwrap().parse::<usize>().unwrap() > 99);
+}
+
+/// mapping-templates, section 11. The configuration admits no mapping to the headers that frame the
+/// request or say who is speaking; what a client says must not come there through a template.
+#[test]
+fn a_template_overrides_what_is_mapped_and_nothing_that_is_ours() {
+    let parameters = [to_header("room", ParameterSource::Static("mapped".to_owned()))];
+    let header =
+        |name: &'static str, value: &str| (HeaderName::from_static(name), value.to_owned());
+    let overrides = MappedParameters {
+        headers: vec![
+            header("room", "override"),
+            header("transfer-encoding", "chunked"),
+            header("content-length", "1"),
+            header("tidegate-principal-id", "root"),
+        ],
+        query: vec![("a".to_owned(), "b c".to_owned())],
+        path: Vec::new(),
+    };
+    let call = Call { parameters: &parameters, overrides, ..Call::default() };
+    let request = call.request(&message("hello"));
+    assert_eq!(request.headers()["room"], "override");
+    assert_eq!(request.headers()["content-length"], "5");
+    assert_eq!(request.uri(), "/messages?a=b%20c");
+    for name in ["transfer-encoding", "tidegate-principal-id"] {
+        assert!(!request.headers().contains_key(name), "{name}");
+    }
 }
