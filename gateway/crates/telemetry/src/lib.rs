@@ -7,11 +7,13 @@
 //! from a payload, a path or an id; a slow disk never holds a connection.
 
 mod access_log;
+mod function_workers;
 mod logging;
 mod metrics;
 mod process;
 
 pub use access_log::{AccessLog, AccessLogError};
+pub use function_workers::FunctionWorkers;
 pub use logging::{LogFormat, LoggingError, start_logging};
 pub use metrics::{
     ClientErrorKind, ConnectOutcome, DisconnectCause, DroppedCause, ManagementOperation, Metrics,

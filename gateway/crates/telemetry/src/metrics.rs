@@ -9,7 +9,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::process;
+use crate::{FunctionWorkers, function_workers, process};
 
 macro_rules! label_values {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -265,11 +265,12 @@ impl Metrics {
     }
 
     /// The text of `/metrics` (Prometheus text format 0.0.4).
-    pub fn render(&self) -> String {
+    pub fn render(&self, functions: &[FunctionWorkers]) -> String {
         let mut text = Vec::with_capacity(16 * 1024);
         // Writing to memory fails only for a metric family without metrics, which gather omits.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         let mut text = String::from_utf8(text).unwrap_or_default();
+        function_workers::append(functions, &mut text);
         process::append(&mut text);
         text
     }
@@ -465,7 +466,7 @@ mod tests {
         metrics.management_request(ManagementOperation::Post, 200);
         metrics.reloaded(false);
         metrics.access_log_dropped().inc();
-        let text = metrics.render();
+        let text = metrics.render(&[]);
         for (start, value) in [
             ("tidegate_connections ", "1"),
             ("tidegate_connect_total{api=\"chat\",outcome=\"accepted\"", "1"),
@@ -485,6 +486,6 @@ mod tests {
             assert!(line.ends_with(&format!(" {value}")), "{start}: {line}");
         }
         drop(open);
-        assert_eq!(line_of(&metrics.render(), "tidegate_connections "), "tidegate_connections 0");
+        assert_eq!(line_of(&metrics.render(&[]), "tidegate_connections "), "tidegate_connections 0");
     }
 }

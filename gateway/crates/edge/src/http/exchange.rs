@@ -113,7 +113,11 @@ async fn serve_requests(
             Err(BadBody::TooLarge(left)) => {
                 let response = match &request {
                     Request::Answer(response) => response.clone(),
-                    _ => management::payload_too_large(&core),
+                    _ => {
+                        let refuse = |head: Head<'_, '_>| management::payload_too_large(&core, &head);
+                        with_head(&bytes[..head_end], refuse)
+                            .unwrap_or_else(|_| Response::bad_request("malformed request"))
+                    }
                 };
                 return answer_and_close(&mut peer, &response, left).await;
             }

@@ -244,13 +244,13 @@ impl Request<'_> {
         query::pairs(self.head.raw_query()).filter(move |(key, _)| key == name).map(|(_, v)| v)
     }
 
+    /// A parameter whose error says which it is.
     fn parsed<T: FromStr<Err: std::fmt::Display>>(
         &self,
         name: &str,
     ) -> Result<Option<T>, Response> {
-        let parse = |text: String| {
-            text.parse().map_err(|err| Response::bad_request(&format!("{name}: {err}")))
-        };
+        let parse =
+            |text: String| text.parse().map_err(|err| Response::bad_request(&format!("{err}")));
         self.parameter(name).map(parse).transpose()
     }
 

@@ -50,18 +50,23 @@ pub(crate) fn is_call(raw_path: &str) -> bool {
 /// How large a call's body may be, bytes: one message, or what a batch takes for one.
 pub(crate) fn body_limit(head: &Head<'_, '_>, limits: &Limits) -> usize {
     let message = limits.max_message_bytes;
-    if head.method == "POST" && call::segments(head.raw_path()).count() == 2 {
+    if call::Wanted::of(head).operation() == ManagementOperation::Batch {
         let ids = connection_store::ConnectionList::MAX_LENGTH * BATCH_BYTES_PER_ID;
         return message * BATCH_BYTES_PER_BYTE + ids;
     }
     message
 }
 
-/// The answer to a body over the limit.
-pub(crate) fn payload_too_large(core: &Core) -> Response {
-    core.node.metrics.management_request(ManagementOperation::Post, 413);
-    let limit = core.node.snapshot().limits.max_message_bytes;
-    call::too_large(limit)
+/// The answer to a body over that limit.
+pub(crate) fn payload_too_large(core: &Core, head: &Head<'_, '_>) -> Response {
+    let operation = call::Wanted::of(head).operation();
+    core.node.metrics.management_request(operation, 413);
+    let limits = &core.node.snapshot().limits;
+    if operation == ManagementOperation::Batch {
+        let message = format!("the body of a batch has at most {} bytes", body_limit(head, limits));
+        return Response::error(413, "PayloadTooLargeException", &message);
+    }
+    call::too_large(limits.max_message_bytes)
 }
 
 /// Knows the caller, then reads what it wants.

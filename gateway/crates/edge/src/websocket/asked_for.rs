@@ -7,7 +7,10 @@
 //! Holds always: a header that is not understood changes nothing and is logged, for it is the
 //! backend's mistake; none of these headers reaches the client.
 
-use connection_store::{DeliveryError, GroupName};
+use std::str::Utf8Error;
+
+use bytes::Bytes;
+use connection_store::{DeliveryError, GroupName, MessageKind};
 use http::{HeaderMap, HeaderName};
 use tracing::warn;
 
@@ -71,13 +74,29 @@ fn groups(
     found
 }
 
-/// The first message that the client gets after the 101, as a frame (`Tidegate-Reply`).
-pub(crate) fn greeting(headers: &HeaderMap) -> Option<bytes::Bytes> {
+/// The first message that the client gets after the 101, as a frame (`Tidegate-Reply`); counted as
+/// sent.
+pub(crate) fn greeting(
+    connection: &Connection,
+    route: &RouteEntry,
+    headers: &HeaderMap,
+) -> Option<Bytes> {
+    match greeting_text(headers)? {
+        Ok(text) => {
+            route.metrics.message_out(text.len());
+            Some(encode_message(MessageKind::Text, &text))
+        }
+        Err(err) => {
+            complain(connection, route, REPLY.as_str(), &err.to_string());
+            None
+        }
+    }
+}
+
+/// A text frame must be UTF-8, or it would break the client.
+fn greeting_text(headers: &HeaderMap) -> Option<Result<Bytes, Utf8Error>> {
     let text = headers.get(REPLY)?.as_bytes();
-    // A text frame must be UTF-8, or it would break the client.
-    std::str::from_utf8(text).ok()?;
-    let text = bytes::Bytes::copy_from_slice(text);
-    Some(encode_message(connection_store::MessageKind::Text, &text))
+    Some(std::str::from_utf8(text).map(|text| Bytes::copy_from_slice(text.as_bytes())))
 }
 
 fn complain(connection: &Connection, route: &RouteEntry, header: &str, error: &str) {
@@ -103,12 +122,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_greeting_is_the_headers_text_as_a_frame() {
-        let headers = |value: &[u8]| {
-            HeaderMap::from_iter([(REPLY, HeaderValue::from_bytes(value).unwrap())])
+    fn a_greeting_is_the_headers_text_where_it_is_utf_8() {
+        let text = |value: &[u8]| {
+            let value = HeaderValue::from_bytes(value).expect("a header value");
+            greeting_text(&HeaderMap::from_iter([(REPLY, value)]))
         };
-        assert_eq!(greeting(&headers(b"hello")).as_deref(), Some(&b"\x81\x05hello"[..]));
-        assert_eq!(greeting(&headers(b"\xff")), None, "no UTF-8, no text frame");
-        assert_eq!(greeting(&HeaderMap::new()), None);
+        assert_eq!(text(b"hello"), Some(Ok(Bytes::from_static(b"hello"))));
+        assert_eq!(text("grüße".as_bytes()), Some(Ok("grüße".into())));
+        assert!(text(b"\xff").is_some_and(|text| text.is_err()), "no UTF-8, no text frame");
+        assert_eq!(greeting_text(&HeaderMap::new()), None);
     }
 }

@@ -307,7 +307,7 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
                 (&stage.connect, invoked.as_ref().map(|invoked| &invoked.result))
             {
                 asked_for::change_groups(&core, &connection, route, &answer.headers).await;
-                if let Some(greeting) = asked_for::greeting(&answer.headers) {
+                if let Some(greeting) = asked_for::greeting(&connection, route, &answer.headers) {
                     first.extend_from_slice(&greeting);
                 }
             }
