@@ -25,6 +25,7 @@ mod functions;
 mod http_backend;
 mod integration;
 mod name_lookup;
+mod path_parameters;
 mod transformed;
 
 pub use answer::Answer;

@@ -17,17 +17,12 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use crate::variable_text::VariableText;
+
 /// A uri as written, `${stageVariables.NAME}` not yet replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsUri {
-    text: String,
-    pieces: Vec<Piece>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    StageVariable(String),
+    text: VariableText,
 }
 
 /// Why a uri was refused.
@@ -136,33 +131,16 @@ impl AwsUri {
         if !Self::is_aws_uri(text) {
             return Err(InvalidAwsUri::Form(text.to_owned()));
         }
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, from)) = rest.split_once("${") {
-            let refused = || InvalidAwsUri::Variable(format!("${{{from}"));
-            let (variable, after) = from.split_once('}').ok_or_else(refused)?;
-            let name = variable
-                .strip_prefix("stageVariables.")
-                .filter(|name| crate::request_parameters::is_parameter_name(name))
-                .ok_or_else(|| InvalidAwsUri::Variable(format!("${{{variable}}}")))?;
-            if !before.is_empty() {
-                pieces.push(Piece::Text(before.to_owned()));
-            }
-            pieces.push(Piece::StageVariable(name.to_owned()));
-            rest = after;
+        let text = VariableText::parse(text).map_err(|bad| InvalidAwsUri::Variable(bad.0))?;
+        if !text.has_variables() {
+            AwsCall::parse(text.as_str())?;
         }
-        if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
-        }
-        if !pieces.iter().any(|piece| matches!(piece, Piece::StageVariable(_))) {
-            AwsCall::parse(text)?;
-        }
-        Ok(Self { text: text.to_owned(), pieces })
+        Ok(Self { text })
     }
 
     /// The uri as written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.text.as_str()
     }
 
     /// Whether the uri, as written, is that of a function.
@@ -170,7 +148,7 @@ impl AwsUri {
     /// A variable that stands for the service itself is not seen through; what the uri calls
     /// shows in [`Self::expand`].
     pub fn names_function(&self) -> bool {
-        let mut parts = self.text.splitn(6, ':').skip(2);
+        let mut parts = self.as_str().splitn(6, ':').skip(2);
         match [parts.next(), parts.next(), parts.next(), parts.next()] {
             [Some("lambda"), ..] => true,
             [Some("apigateway"), _, Some("lambda"), Some(target)] => {
@@ -187,15 +165,10 @@ impl AwsUri {
     /// [`InvalidAwsUri::Undefined`] for a variable that is not in `variables`; otherwise what is
     /// wrong with the uri that results.
     pub fn expand(&self, variables: &BTreeMap<String, String>) -> Result<AwsCall, InvalidAwsUri> {
-        let mut uri = String::with_capacity(self.text.len());
-        for piece in &self.pieces {
-            uri.push_str(match piece {
-                Piece::Text(text) => text,
-                Piece::StageVariable(name) => variables.get(name).ok_or_else(|| {
-                    InvalidAwsUri::Undefined { uri: self.text.clone(), name: name.clone() }
-                })?,
-            });
-        }
+        let uri = self.text.expand(variables).map_err(|missing| InvalidAwsUri::Undefined {
+            uri: self.as_str().to_owned(),
+            name: missing.0,
+        })?;
         AwsCall::parse(&uri)
     }
 }
@@ -209,7 +182,7 @@ impl FromStr for AwsUri {
 
 impl fmt::Display for AwsUri {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.text)
+        out.write_str(self.as_str())
     }
 }
 

@@ -23,6 +23,7 @@ mod selection_expression;
 mod transformation;
 mod uri_template;
 mod usage;
+mod variable_text;
 
 pub use access_log_format::{AccessLogFormat, InvalidAccessLogFormat, Piece as AccessLogPiece};
 pub use api::{

@@ -8,6 +8,8 @@
 
 use std::{collections::BTreeMap, fmt, net::Ipv6Addr, str::FromStr};
 
+use crate::{request_parameters::is_parameter_name, variable_text::VariableText};
+
 /// Why a uri was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUri {
@@ -53,14 +55,7 @@ pub enum InvalidUri {
 /// A uri as written, `${stageVariables.NAME}` not yet replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UriTemplate {
-    text: String,
-    pieces: Vec<Piece>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    StageVariable(String),
+    text: VariableText,
 }
 
 /// Where a backend listens; the key of a connection pool.
@@ -95,33 +90,16 @@ impl UriTemplate {
     /// # Errors
     /// What is wrong, with the uri named.
     pub fn parse(text: &str) -> Result<Self, InvalidUri> {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, from)) = rest.split_once("${") {
-            let refused = || InvalidUri::Variable(format!("${{{from}"));
-            let (variable, after) = from.split_once('}').ok_or_else(refused)?;
-            let name = variable
-                .strip_prefix("stageVariables.")
-                .filter(|name| is_variable_name(name))
-                .ok_or_else(|| InvalidUri::Variable(format!("${{{variable}}}")))?;
-            if !before.is_empty() {
-                pieces.push(Piece::Text(before.to_owned()));
-            }
-            pieces.push(Piece::StageVariable(name.to_owned()));
-            rest = after;
+        let text = VariableText::parse(text).map_err(|bad| InvalidUri::Variable(bad.0))?;
+        if !text.has_variables() {
+            BackendUri::parse(text.as_str())?;
         }
-        if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
-        }
-        if !pieces.iter().any(|piece| matches!(piece, Piece::StageVariable(_))) {
-            BackendUri::parse(text)?;
-        }
-        Ok(Self { text: text.to_owned(), pieces })
+        Ok(Self { text })
     }
 
     /// The uri as written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.text.as_str()
     }
 
     /// Replaces the variables and takes the uri apart. What a variable stands for is not looked
@@ -131,15 +109,10 @@ impl UriTemplate {
     /// [`InvalidUri::Undefined`] for a variable that is not in `variables`; otherwise what is
     /// wrong with the uri that results.
     pub fn expand(&self, variables: &BTreeMap<String, String>) -> Result<BackendUri, InvalidUri> {
-        let mut uri = String::with_capacity(self.text.len());
-        for piece in &self.pieces {
-            uri.push_str(match piece {
-                Piece::Text(text) => text,
-                Piece::StageVariable(name) => variables.get(name).ok_or_else(|| {
-                    InvalidUri::Undefined { uri: self.text.clone(), name: name.clone() }
-                })?,
-            });
-        }
+        let uri = self.text.expand(variables).map_err(|missing| InvalidUri::Undefined {
+            uri: self.as_str().to_owned(),
+            name: missing.0,
+        })?;
         BackendUri::parse(&uri)
     }
 }
@@ -153,7 +126,7 @@ impl FromStr for UriTemplate {
 
 impl fmt::Display for UriTemplate {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.text)
+        out.write_str(self.as_str())
     }
 }
 
@@ -259,15 +232,10 @@ impl BackendUri {
         // A `{` is looked for from each `}` backwards, so that `{{a}` has one.
         self.path.match_indices('}').any(|(end, _)| {
             self.path[..end].rfind(['{', '}']).is_some_and(|open| {
-                self.path[open..].starts_with('{') && is_variable_name(&self.path[open + 1..end])
+                self.path[open..].starts_with('{') && is_parameter_name(&self.path[open + 1..end])
             })
         })
     }
-}
-
-/// Letters, digits and `. _ $ -`, as a mapped parameter's NAME (websocket-api, 5.3).
-fn is_variable_name(name: &str) -> bool {
-    crate::request_parameters::is_parameter_name(name)
 }
 
 #[cfg(test)]

@@ -17,9 +17,8 @@ use super::{
     Aws, AwsCallSettings,
     channel::Channel,
     place::{Place, Wanted},
-    target::VALUE,
 };
-use crate::{BackendPools, FunctionFailure, IntegrationError};
+use crate::{BackendPools, FunctionFailure, IntegrationError, path_parameters::VALUE};
 
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, header};
-use tidegate_flow::request_parameters::MappedParameters;
+use tidegate_flow::{request_parameters::MappedParameters, transformation::override_parameters};
 use tidegate_model::{AwsCall, AwsServiceTarget, AwsUri, InvalidAwsUri};
 
 use super::{
@@ -117,11 +117,11 @@ impl ServiceCall {
     pub async fn call(
         &self,
         pools: &BackendPools,
-        mapped: MappedParameters,
+        mut mapped: MappedParameters,
         overrides: MappedParameters,
         body: Bytes,
     ) -> Result<Response<Bytes>, IntegrationError> {
-        let mapped = overridden(mapped, overrides);
+        override_parameters(&mut mapped, overrides);
         let mut own = Vec::with_capacity(2);
         if !body.is_empty() {
             own.push((header::CONTENT_TYPE, self.content_type.clone()));
@@ -145,16 +145,4 @@ impl ServiceCall {
         let request = self.channel.request(self.method.clone(), target, own, &mapped.headers, body);
         self.channel.exchange(pools, request).await
     }
-}
-
-/// What is mapped, less what `overrides` has by the same name, and the overrides.
-fn overridden(mut mapped: MappedParameters, overrides: MappedParameters) -> MappedParameters {
-    fn over<N: PartialEq>(mapped: &mut Vec<(N, String)>, overrides: Vec<(N, String)>) {
-        mapped.retain(|(name, _)| overrides.iter().all(|(over, _)| over != name));
-        mapped.extend(overrides);
-    }
-    over(&mut mapped.headers, overrides.headers);
-    over(&mut mapped.query, overrides.query);
-    over(&mut mapped.path, overrides.path);
-    mapped
 }

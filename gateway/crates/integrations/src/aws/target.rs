@@ -7,42 +7,30 @@
 //! makes a path climb.
 
 use http::{Uri, uri::PathAndQuery};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use tidegate_flow::request_parameters::MappedParameters;
 
-use crate::IntegrationError;
-
-/// A value in a path or a query: all but the unreserved characters (RFC 3986, 2.3).
-pub(super) const VALUE: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use crate::{
+    IntegrationError,
+    path_parameters::{ParameterText, VALUE},
+};
 
 /// A target in all that no call changes.
 #[derive(Debug)]
 pub(super) struct Target {
-    path: Vec<Piece>,
-    query: Vec<Piece>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    /// `{NAME}`.
-    Parameter(String),
+    path: ParameterText,
+    query: ParameterText,
 }
 
 impl Target {
     /// `None` if HTTP does not allow such a target.
     pub(super) fn new(path: &str, query: Option<&str>) -> Option<Self> {
-        let this = Self { path: pieces(path), query: pieces(query.unwrap_or_default()) };
-        // Tried here, so that no call can meet a target that HTTP does not allow.
-        let sample = |pieces: &[Piece]| -> String {
-            let text = |piece: &Piece| match piece {
-                Piece::Text(text) => text.clone(),
-                Piece::Parameter(_) => "x".to_owned(),
-            };
-            pieces.iter().map(text).collect()
+        let this = Self {
+            path: ParameterText::parse(path),
+            query: ParameterText::parse(query.unwrap_or_default()),
         };
-        let (path, query) = (sample(&this.path), sample(&this.query));
+        // Tried here, so that no call can meet a target that HTTP does not allow.
+        let (path, query) = (this.path.sample(), this.query.sample());
         PathAndQuery::try_from(format!("{path}?{query}")).is_ok().then_some(this)
     }
 
@@ -53,36 +41,13 @@ impl Target {
         more: &[(&str, &str)],
     ) -> Result<Uri, IntegrationError> {
         let mut target = String::new();
-        for piece in &self.path {
-            match piece {
-                Piece::Text(text) => target.push_str(text),
-                Piece::Parameter(name) => {
-                    let refused = || IntegrationError::PathParameter(name.clone());
-                    let value = parameter(mapped, name).ok_or_else(refused)?;
-                    let start = target.rfind('/').map_or(0, |slash| slash + 1);
-                    target.extend(utf8_percent_encode(value, VALUE));
-                    // Dots cannot be encoded away: a server undoes that before it looks.
-                    if value.split(['/', '\\']).any(is_dots) || is_dots(&target[start..]) {
-                        return Err(refused());
-                    }
-                }
-            }
-        }
+        self.path.append_path(mapped, &mut target)?;
         let mut mark = '?';
         if !self.query.is_empty() {
             target.push(mark);
             mark = '&';
         }
-        for piece in &self.query {
-            match piece {
-                Piece::Text(text) => target.push_str(text),
-                Piece::Parameter(name) => {
-                    let value = parameter(mapped, name)
-                        .ok_or_else(|| IntegrationError::PathParameter(name.clone()))?;
-                    target.extend(utf8_percent_encode(value, VALUE));
-                }
-            }
-        }
+        self.query.append_query(mapped, &mut target)?;
         let mapped = mapped.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in more.iter().copied().chain(mapped) {
             target.push(mark);
@@ -97,11 +62,7 @@ impl Target {
 
     /// Whether the template's own query has the parameter `name`.
     pub(super) fn has_query(&self, name: &str) -> bool {
-        let text = self.query.iter().map(|piece| match piece {
-            Piece::Text(text) => text.as_str(),
-            Piece::Parameter(_) => "x",
-        });
-        has_parameter(text.collect::<String>().as_bytes(), name)
+        has_parameter(self.query.sample().as_bytes(), name)
     }
 }
 
@@ -111,42 +72,6 @@ pub(super) fn has_parameter(form: &[u8], name: &str) -> bool {
         let key = pair.split(|b| *b == b'=').next().unwrap_or_default();
         key.trim_ascii() == name.as_bytes()
     })
-}
-
-fn parameter<'m>(mapped: &'m MappedParameters, name: &str) -> Option<&'m str> {
-    let (_, value) = mapped.path.iter().rfind(|(mapped, _)| mapped == name)?;
-    (!value.is_empty()).then_some(value)
-}
-
-/// A path segment that means another one; `...` and longer mean nothing good either.
-fn is_dots(segment: &str) -> bool {
-    !segment.is_empty() && segment.bytes().all(|b| b == b'.')
-}
-
-/// Parts a text at its `{NAME}`s; any other brace is text.
-fn pieces(text: &str) -> Vec<Piece> {
-    let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._$-".contains(&b))
-    };
-    let mut pieces = Vec::new();
-    let push_text = |pieces: &mut Vec<Piece>, text: &str| {
-        if !text.is_empty() {
-            pieces.push(Piece::Text(text.to_owned()));
-        }
-    };
-    let mut from = 0;
-    for (end, _) in text.match_indices('}') {
-        // From each `}` backwards, so that `{{a}` has one.
-        let Some(open) = text[from..end].rfind('{').map(|at| from + at) else { continue };
-        let name = &text[open + 1..end];
-        if is_name(name) {
-            push_text(&mut pieces, &text[from..open]);
-            pieces.push(Piece::Parameter(name.to_owned()));
-            from = end + 1;
-        }
-    }
-    push_text(&mut pieces, &text[from..]);
-    pieces
 }
 
 #[cfg(test)]

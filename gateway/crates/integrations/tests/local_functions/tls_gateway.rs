@@ -82,6 +82,6 @@ pub(crate) async fn start(name: &str) -> TlsGateway {
 
 /// The Node that the clients' tests have installed, or the machine's.
 pub(crate) fn node() -> String {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../.tests/node/node");
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../.tests/node/bin/node");
     if installed.exists() { installed.to_string_lossy().into_owned() } else { "node".to_owned() }
 }
