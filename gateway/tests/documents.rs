@@ -37,6 +37,55 @@ fn the_readmes_gateway_toml_is_taken_as_it_stands() {
     assert_eq!(said, "", "no warnings either");
 }
 
+/// The page's first configuration is whole; each of the others is to be added to it.
+#[test]
+fn each_way_to_say_who_may_connect_is_taken_as_it_stands() {
+    let page = read(&root().join("docs/who-may-connect.md"));
+    let blocks = blocks(&page, "toml");
+    assert!(blocks.len() >= 7, "{} configurations", blocks.len());
+    for (index, block) in blocks.iter().enumerate() {
+        let text = if index == 0 { String::new() } else { format!("{}\n", blocks[0]) } + block;
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(folder.path().join("functions/who")).expect("a folder of the page");
+        let file = folder.path().join("gateway.toml");
+        fs::write(&file, &text).expect("write");
+        let checked = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .arg("check")
+            .arg(&file)
+            .env("PARTNER_API_KEY", "a-key-of-twenty-or-more")
+            .env("DEVICE_SECRET", "a secret")
+            .output()
+            .expect("run tidegate check");
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{said}\n{text}");
+        assert_eq!(said, "", "no warnings either\n{text}");
+    }
+}
+
+/// Each is a whole file, but the one that says where the services are, which goes with any.
+#[test]
+fn each_example_of_templates_is_taken_as_it_stands() {
+    let page = read(&root().join("docs/templates.md"));
+    let blocks = blocks(&page, "toml");
+    assert!(blocks.len() >= 11, "{} configurations", blocks.len());
+    for block in &blocks {
+        let text = if block.contains("[apis.chat]") {
+            (*block).to_owned()
+        } else {
+            format!("{}\n{block}", blocks[0])
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("gateway.toml");
+        // So that the management API, of which the page says nothing, gives no warning.
+        fs::write(&file, format!("{text}\n[management]\nauth = \"none\"\n")).expect("write");
+        let checked = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("check").arg(&file).output();
+        let checked = checked.expect("run tidegate check");
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{said}\n{text}");
+        assert_eq!(said, "", "no warnings either\n{text}");
+    }
+}
+
 #[test]
 fn links_between_the_documents_lead_somewhere() {
     let mut pages = vec![root().join("README.md")];

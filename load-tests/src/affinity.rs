@@ -51,6 +51,11 @@ impl Cores {
         Ok(started)
     }
 
+    /// Where the generator is, for what belongs to it and is started by the server.
+    pub(crate) fn generator(self) -> Option<usize> {
+        self.0.map(|pair| pair.generator)
+    }
+
     /// For the head of the report.
     pub(crate) fn describe(self) -> String {
         match self.0 {
@@ -66,7 +71,8 @@ fn this_thread() -> Pid {
     Pid::from_raw(0)
 }
 
-fn move_to(core: usize) -> Result<(), Errno> {
+/// Puts this thread, and those that it starts from now on, on `core`.
+pub(crate) fn move_to(core: usize) -> Result<(), Errno> {
     let mut only = CpuSet::new();
     only.set(core)?;
     sched_setaffinity(this_thread(), &only)

@@ -1,4 +1,4 @@
-//! `echo`, `pipelined` and `route`: each connection keeps a fixed number of messages under
+//! `echo`, `pipelined`, `route` and `function`: each connection keeps a fixed number of messages under
 //! way, and sends the next one when a reply has come.
 //!
 //! Holds always: a reply is taken only by the connection and for the message it was sent
@@ -18,7 +18,8 @@ use crate::{
 /// What to run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClosedLoop {
-    /// What route selection reads: `route` goes to the backend, all else is echoed.
+    /// What route selection reads: `route` goes to the backend, `local` to the worker, all else
+    /// is echoed.
     pub(crate) action: &'static str,
     /// Clients.
     pub(crate) connections: usize,

@@ -15,12 +15,16 @@ use mio::{Events, Poll, Token};
 use crate::{
     client::{Client, ClientError, SCRATCH_BYTES},
     failure::Failure,
+    frame::{self, Masks},
 };
 
 const AT_ONCE: usize = 128;
 
 /// An upgrade takes microseconds; a server that answers none for this long is stuck.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for a question.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Gives each connection its source address. A loopback address has 28,000 ports towards one
 /// listener, and a closed connection keeps its port for a minute.
@@ -91,6 +95,40 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+
+    /// Sends `message` from each client and gives what each is answered, in their order.
+    pub(crate) fn ask_each(&mut self, message: &[u8]) -> Result<Vec<String>, Failure> {
+        let mut masks = Masks::new(2);
+        let mut answers: Vec<Option<String>> = vec![None; self.clients.len()];
+        let mut frame = Vec::new();
+        // One after another: nothing here is measured, and no backend is flooded.
+        for asked in 0..answers.len() {
+            frame.clear();
+            frame::append_client_text(&mut frame, message, masks.next());
+            self.send(asked, &frame)?;
+            let until = Instant::now() + ANSWER_TIMEOUT;
+            while answers[asked].is_none() {
+                let Self { poll, events, clients, scratch, .. } = self;
+                poll.poll(events, Some(Duration::from_millis(100)))?;
+                for event in &*events {
+                    let own = event.token().0;
+                    clients[own].ready(event, scratch, |message, _| {
+                        let text = String::from_utf8_lossy(message).into_owned();
+                        if own != asked || answers[own].is_some() {
+                            return Err(Failure::Unasked(text));
+                        }
+                        answers[own] = Some(text);
+                        Ok(())
+                    })?;
+                }
+                if answers[asked].is_none() && Instant::now() > until {
+                    let missing = answers.len() - asked;
+                    return Err(Failure::Stuck("answers to a question", missing as u64));
+                }
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
     }
 
     /// Sends `frames` from client `index`.

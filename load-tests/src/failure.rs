@@ -25,6 +25,10 @@ pub(crate) enum Failure {
     Count { what: &'static str, got: u64, expected: u64 },
     #[error("a post was answered {0}, where 200 must come")]
     PostRefused(String),
+    #[error("a group send was answered `{0}`, where its counts must come")]
+    NoCounts(String),
+    #[error("the worker answered `{0}`, where its times must come")]
+    NoTimes(String),
     #[error("{0}")]
     Usage(String),
 }

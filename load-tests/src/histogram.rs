@@ -31,7 +31,6 @@ impl Histogram {
     }
 
     /// How many values were counted.
-    #[cfg(test)]
     pub(crate) fn total(&self) -> u64 {
         self.total
     }

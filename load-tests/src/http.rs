@@ -43,6 +43,12 @@ pub(crate) fn status(head: &[u8]) -> Option<[u8; 3]> {
     head.strip_prefix(b"HTTP/1.1 ")?.first_chunk().copied()
 }
 
+/// The first line of a head, for messages to people.
+pub(crate) fn first_line(head: &[u8]) -> String {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    String::from_utf8_lossy(line).into_owned()
+}
+
 /// A request target: the second word of the first line.
 pub(crate) fn target(head: &[u8]) -> &[u8] {
     head.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
@@ -59,6 +65,7 @@ mod tests {
         assert_eq!(head_end(HEAD), Some(HEAD.len() - 4));
         assert_eq!(head_end(&HEAD[..HEAD.len() - 5]), None);
         assert_eq!(target(HEAD), b"/a/b");
+        assert_eq!(first_line(HEAD), "POST /a/b HTTP/1.1");
         assert_eq!(header(HEAD, "host"), Some(&b"here"[..]));
         assert_eq!(header(HEAD, "hos"), None);
         assert_eq!(body_length(HEAD), BodyLength::Bytes(12));

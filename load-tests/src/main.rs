@@ -4,6 +4,7 @@
 //! generator (this process, its core)          server (child process, its core)
 //!   scenario: clients over mio  ---frames--->  gateway, then raw: a baseline of our own
 //!   backend: a thread           <---HTTP-----
+//!   worker: this program again  <---HTTP-----     (a child of the gateway)
 //! ```
 //!
 //! Holds always: only loopback is used; every run is bounded in time and count; a reply
@@ -16,7 +17,9 @@ mod closed_loop;
 mod crowd;
 mod failure;
 mod frame;
+mod function;
 mod gateway_config;
+mod group;
 mod handshake;
 mod histogram;
 mod http;
@@ -25,12 +28,14 @@ mod message;
 mod meter;
 mod options;
 mod post;
+mod poster;
 mod proc_stats;
 mod raw;
 mod report;
 mod scenario;
 mod server_process;
 mod targets;
+mod worker;
 
 use std::{
     error::Error,
@@ -58,12 +63,15 @@ fn main() -> ExitCode {
         Command::RawServer { backend } => {
             return finish(raw::serve(backend).map_err(Failure::Io).map(|()| true));
         }
+        Command::Worker { core } => return finish(worker::work(core).map(|()| true)),
         Command::Idle(one) => (one.jobs(Scenario::Idle), one.common),
         Command::Handshake(one) => (one.jobs(Scenario::Handshake), one.common),
         Command::Echo(one) => (one.jobs(Scenario::Echo), one.common),
         Command::Pipelined(one) => (one.jobs(Scenario::Pipelined), one.common),
         Command::Post(one) => (one.jobs(Scenario::Post), one.common),
         Command::Route(one) => (one.jobs(Scenario::Route), one.common),
+        Command::Group(one) => (one.jobs(Scenario::Group), one.common),
+        Command::Function(one) => (one.jobs(Scenario::Function), one.common),
         Command::All(common) => (common.all_jobs(), common),
     };
     finish(run(&jobs, &common))
@@ -82,6 +90,10 @@ fn finish(outcome: Result<bool, Failure>) -> ExitCode {
 
 /// Runs all jobs, also behind one that failed; whether none has.
 fn run(jobs: &[Job], common: &Common) -> Result<bool, Failure> {
+    let is_possible = |job: &Job| common.servers != Servers::Raw || job.scenario.is_for_raw();
+    if !jobs.iter().any(is_possible) {
+        return Err(Failure::Usage("the raw server has no local functions".to_owned()));
+    }
     let gateway = match common.servers {
         Servers::Raw => None,
         Servers::Both | Servers::Gateway => {
@@ -104,7 +116,7 @@ fn run(jobs: &[Job], common: &Common) -> Result<bool, Failure> {
         writeln!(stdout, "load-tests is a debug build: its figures are no figures, use --release")?;
     }
     writeln!(stdout, "{}", report::table_head())?;
-    for job in jobs {
+    for job in jobs.iter().filter(|job| is_possible(job)) {
         let mut measure = |kind, start: &dyn Fn() -> Result<ServerProcess, Failure>| match measure(
             job, &backend, start,
         ) {
@@ -116,12 +128,10 @@ fn run(jobs: &[Job], common: &Common) -> Result<bool, Failure> {
                 None
             }
         };
-        let raw = (common.servers != Servers::Gateway)
+        let raw = (common.servers != Servers::Gateway && job.scenario.is_for_raw())
             .then(|| measure(Kind::Raw, &|| ServerProcess::raw(backend.address, cores)))
             .flatten();
-        let in_flight = job.sizes.depth.max(16);
-        let start =
-            |binary: &Path| ServerProcess::gateway(binary, backend.address, in_flight, cores);
+        let start = |binary: &Path| ServerProcess::gateway(binary, backend.address, job, cores);
         let gateway =
             gateway.as_deref().and_then(|binary| measure(Kind::Gateway, &|| start(binary)));
         let rows = report::rows(job, gateway.as_ref(), raw.as_ref());

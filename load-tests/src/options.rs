@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Post(OneScenario),
     /// A message to an HTTP backend, and its answer back
     Route(OneScenario),
+    /// Posts to a group that every connection is a member of
+    Group(OneScenario),
+    /// A message to a local function of one worker, and its answer back
+    Function(OneScenario),
     /// All of them, one after another, at the sizes the targets were set for
     All(Common),
     /// The baseline itself, which this program starts
@@ -41,12 +45,18 @@ pub(crate) enum Command {
         #[arg(long)]
         backend: SocketAddr,
     },
+    /// The worker of the local function, which the gateway starts
+    #[command(hide = true)]
+    Worker {
+        #[arg(long)]
+        core: Option<usize>,
+    },
 }
 
 /// One scenario, perhaps at other sizes.
 #[derive(Debug, Args)]
 pub(crate) struct OneScenario {
-    /// Connections, or upgrades under way at once; several counts run one after another
+    /// Connections, upgrades under way at once, or members; several counts run one after another
     #[arg(long, value_delimiter = ',', value_parser = connections)]
     connections: Vec<usize>,
     #[command(flatten)]
@@ -86,7 +96,7 @@ pub(crate) enum Servers {
     Both,
     /// Only the gateway
     Gateway,
-    /// Only the baseline; needs no gateway
+    /// Only the baseline, which has no functions; needs no gateway
     Raw,
 }
 

@@ -4,23 +4,15 @@
 //! Holds always: a client gets just the messages posted to it that were answered 200, each
 //! once, those of one poster in the order they were posted in.
 
-use std::{
-    io::{ErrorKind, Read, Write},
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
-
-use mio::{Interest, Registry, Token, net::TcpStream};
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    client::{self, ClientError},
     crowd::Crowd,
     failure::Failure,
-    frame::{self, Masks},
     histogram::Histogram,
-    http::{self, BodyLength},
     message::{Shape, Tag},
-    meter::{DRAIN_TIMEOUT, Measured, Meter, Phase},
+    meter::{Measured, Meter, Phase},
+    poster::Poster,
     server_process::ServerProcess,
 };
 
@@ -68,10 +60,10 @@ impl Receiver {
     }
 }
 
-/// One posting connection.
-struct Poster {
-    stream: TcpStream,
-    partial: Vec<u8>,
+/// One poster and where it stands.
+struct Turn {
+    poster: Poster,
+    /// Of its next post.
     sequence: u32,
     /// Whom the post under way is for, and since when; `None` at the end of the run.
     under_way: Option<(usize, u64)>,
@@ -83,23 +75,26 @@ impl Posts {
         let mut crowd = Crowd::new()?;
         crowd.grow_to(server.address, self.connections)?;
         let mut shape = Shape::new("post", self.payload_bytes);
-        let mut receivers = self
-            .learn_ids(&mut crowd)?
+        let mut receivers = Self::learn_ids(&mut crowd)?
             .iter()
             .map(|id| self.receiver(server.address, id, shape.payload_bytes()))
             .collect::<Vec<_>>();
 
         let mut meter = Meter::start(server, self.length);
         let mut delivery = Histogram::default();
-        let mut posters = (0..self.posters)
-            .map(|index| Poster::connect(server.address, index, self.connections, &mut crowd))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut turns = (0..self.posters)
+            .map(|index| {
+                let token = self.connections + index;
+                let poster = Poster::connect(server.address, token, &mut crowd)?;
+                Ok(Turn { poster, sequence: 0, under_way: None })
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
         let mut request = Vec::new();
         let Crowd { poll, events, clients, scratch, .. } = &mut crowd;
         loop {
             match meter.tick()? {
-                Phase::Draining if is_all_delivered(&posters, &receivers) => break,
-                Phase::OutOfTime => return Err(missing(&posters, &receivers)),
+                Phase::Draining if is_all_delivered(&turns, &receivers) => break,
+                Phase::OutOfTime => return Err(missing(&turns, &receivers)),
                 _ => {}
             }
             poll.poll(events, Some(Duration::from_millis(100)))?;
@@ -122,32 +117,34 @@ impl Posts {
                     continue;
                 }
                 let index = token - self.connections;
-                let poster = &mut posters[index];
-                let may_post = match poster.under_way {
+                let turn = &mut turns[index];
+                let may_post = match turn.under_way {
                     // The first event of a poster says that it is connected.
-                    None => event.is_writable() && poster.sequence == 0,
+                    None => event.is_writable() && turn.sequence == 0,
                     Some((to, sent_ns)) => {
-                        let is_answered = poster.read_answer(scratch)?;
+                        let is_answered = turn.poster.read_answer(scratch)?.is_some();
                         if is_answered {
                             receivers[to].accepted += 1;
                             meter.unit(now_ns.saturating_sub(sent_ns));
-                            poster.under_way = None;
+                            turn.under_way = None;
                         }
                         is_answered
                     }
                 };
                 if may_post && meter.loading() {
-                    let to = (index + poster.sequence as usize) % self.connections;
+                    let to = (index + turn.sequence as usize) % self.connections;
                     let tag = Tag {
                         owner: to as u32,
                         slot: index as u8,
-                        sequence: poster.sequence,
+                        sequence: turn.sequence,
                         sent_ns: now_ns,
                     };
                     request.clear();
                     request.extend_from_slice(&receivers[to].request_head);
                     request.extend_from_slice(shape.write(tag));
-                    poster.post(to, now_ns, &request)?;
+                    turn.poster.post(&request)?;
+                    turn.sequence += 1;
+                    turn.under_way = Some((to, now_ns));
                 }
             }
         }
@@ -170,50 +167,23 @@ impl Posts {
     }
 
     /// Asks for each client's connection id, by the route that answers it.
-    fn learn_ids(self, crowd: &mut Crowd) -> Result<Vec<String>, Failure> {
-        let mut masks = Masks::new(2);
-        let mut ids = vec![String::new(); self.connections];
-        let mut frame = Vec::new();
-        // One after another: nothing here is measured, and no backend is flooded.
-        for index in 0..self.connections {
-            frame.clear();
-            frame::append_client_text(&mut frame, br#"{"action":"id"}"#, masks.next());
-            crowd.send(index, &frame)?;
-            let until = Instant::now() + DRAIN_TIMEOUT;
-            while ids[index].is_empty() {
-                let Crowd { poll, events, clients, scratch, .. } = &mut *crowd;
-                poll.poll(events, Some(Duration::from_millis(100)))?;
-                for event in &*events {
-                    let own = event.token().0;
-                    clients[own].ready(event, scratch, |message, _| {
-                        let text = String::from_utf8_lossy(message).into_owned();
-                        let is_id = text
-                            .bytes()
-                            .all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte));
-                        if own != index || !ids[own].is_empty() || !is_id {
-                            return Err(Failure::Unasked(text));
-                        }
-                        ids[own] = text;
-                        Ok(())
-                    })?;
-                }
-                if Instant::now() > until {
-                    let missing = self.connections - index;
-                    return Err(Failure::Stuck("connection ids", missing as u64));
-                }
-            }
+    fn learn_ids(crowd: &mut Crowd) -> Result<Vec<String>, Failure> {
+        let ids = crowd.ask_each(br#"{"action":"id"}"#)?;
+        let of_ids = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte);
+        match ids.iter().find(|id| id.is_empty() || !id.bytes().all(of_ids)) {
+            Some(other) => Err(Failure::Unasked(other.clone())),
+            None => Ok(ids),
         }
-        Ok(ids)
     }
 }
 
-fn is_all_delivered(posters: &[Poster], receivers: &[Receiver]) -> bool {
-    posters.iter().all(|poster| poster.under_way.is_none())
+fn is_all_delivered(turns: &[Turn], receivers: &[Receiver]) -> bool {
+    turns.iter().all(|turn| turn.under_way.is_none())
         && receivers.iter().all(|receiver| receiver.received == receiver.accepted)
 }
 
-fn missing(posters: &[Poster], receivers: &[Receiver]) -> Failure {
-    let unanswered = posters.iter().filter(|poster| poster.under_way.is_some()).count();
+fn missing(turns: &[Turn], receivers: &[Receiver]) -> Failure {
+    let unanswered = turns.iter().filter(|turn| turn.under_way.is_some()).count();
     if unanswered > 0 {
         return Failure::Stuck("answers to posts", unanswered as u64);
     }
@@ -222,59 +192,6 @@ fn missing(posters: &[Poster], receivers: &[Receiver]) -> Failure {
         what: "posted messages that were delivered",
         got: sum(|receiver| receiver.received),
         expected: sum(|receiver| receiver.accepted),
-    }
-}
-
-impl Poster {
-    fn connect(
-        server: SocketAddr,
-        index: usize,
-        first_token: usize,
-        crowd: &mut Crowd,
-    ) -> Result<Self, Failure> {
-        let mut stream = client::start_connect(server, crowd.sources.next())?;
-        let registry: &Registry = crowd.poll.registry();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut stream, Token(first_token + index), interest)?;
-        Ok(Self { stream, partial: Vec::new(), sequence: 0, under_way: None })
-    }
-
-    fn post(&mut self, to: usize, now_ns: u64, request: &[u8]) -> Result<(), Failure> {
-        // One post is under way at a time, and far smaller than a socket's buffer.
-        self.stream.write_all(request)?;
-        self.sequence += 1;
-        self.under_way = Some((to, now_ns));
-        Ok(())
-    }
-
-    /// Whether the answer to the post under way is there, whole. Only a 200 is one.
-    fn read_answer(&mut self, scratch: &mut [u8]) -> Result<bool, Failure> {
-        let kept = self.partial.len();
-        scratch[..kept].copy_from_slice(&self.partial);
-        let filled = match self.stream.read(&mut scratch[kept..]) {
-            Ok(0) => return Err(ClientError::Ended.into()),
-            Ok(count) => kept + count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let answer = &scratch[..filled];
-        self.partial.clear();
-        let refused = || {
-            let first_line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-            Failure::PostRefused(String::from_utf8_lossy(first_line).into_owned())
-        };
-        if let Some(end) = http::head_end(answer) {
-            let head = &answer[..end];
-            match (http::status(head), http::body_length(head)) {
-                (Some([b'2', b'0', b'0']), BodyLength::Bytes(body)) if filled == end + body => {
-                    return Ok(true);
-                }
-                (Some([b'2', b'0', b'0']), BodyLength::Bytes(body)) if filled < end + body => {}
-                _ => return Err(refused()),
-            }
-        }
-        self.partial.extend_from_slice(answer);
-        Ok(false)
     }
 }
 

@@ -5,8 +5,10 @@
 //! upgrade              101, for this program's one key
 //! {"action":"id"}      the connection's number
 //! {"action":"route"..  POST /reply to the backend, its body is the reply
+//! {"action":"join"}    "joined": the connection is a member of the one group
 //! any other message    the message itself
 //! POST .../{number}    the body, as a message to that connection; 200
+//! POST .../room        the body, as a message to each member; 200 with their number
 //! ```
 //!
 //! Holds always: one event ends with at most one write per socket; an idle connection owns
@@ -63,6 +65,7 @@ struct Server {
     peers: Vec<Option<Peer>>,
     free: Vec<usize>,
     idle_backends: Vec<usize>,
+    members: Vec<ClientId>,
     backend: SocketAddr,
     generation: u32,
     /// Kept between events, so that no event allocates: what answers the event's peer, and
@@ -90,6 +93,7 @@ pub(crate) fn serve(backend: SocketAddr) -> io::Result<()> {
         peers: Vec::new(),
         free: Vec::new(),
         idle_backends: Vec::new(),
+        members: Vec::new(),
         backend,
         generation: 0,
         out: Vec::new(),
@@ -227,6 +231,9 @@ impl Server {
         frame::apply_mask(payload, mask);
         if payload.starts_with(br#"{"action":"id""#) {
             frame::append_server_text(out, index.to_string().as_bytes());
+        } else if payload.starts_with(br#"{"action":"join""#) {
+            self.members.push(ClientId { index, generation });
+            frame::append_server_text(out, b"joined");
         } else if payload.starts_with(br#"{"action":"route""#) {
             self.call_backend(ClientId { index, generation }, payload)?;
         } else {
@@ -294,6 +301,12 @@ impl Server {
         };
         let Some(body) = bytes[end..].get(..length) else { return Ok(None) };
         let number = http::target(head).rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if number == b"room" {
+            let counts = format!(r#"{{"recipients":{}}}"#, self.send_to_members(body));
+            let length = counts.len();
+            write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{counts}")?;
+            return Ok(Some(end + body.len()));
+        }
         let to = str::from_utf8(number).ok().and_then(|digits| digits.parse().ok());
         let status = match to {
             Some(index) if self.send(index, None, body) => "200 OK",
@@ -301,6 +314,18 @@ impl Server {
         };
         write!(out, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")?;
         Ok(Some(end + length))
+    }
+
+    /// One message to each member that is still there; how many those are.
+    fn send_to_members(&mut self, message: &[u8]) -> usize {
+        self.aside.clear();
+        frame::append_server_text(&mut self.aside, message);
+        let Self { members, peers, aside, .. } = self;
+        members.retain(|member| match &mut peers[member.index] {
+            Some(peer) if peer.generation == member.generation => peer.write(aside).is_ok(),
+            _ => false,
+        });
+        members.len()
     }
 
     /// One message to a client, if it is still there.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    backend::Backend, closed_loop::ClosedLoop, failure::Failure, handshake::Handshakes,
-    histogram::Histogram, idle::Idle, meter::Measured, options::Sizes, post::Posts,
-    server_process::ServerProcess,
+    backend::Backend, closed_loop::ClosedLoop, failure::Failure, function, group::GroupSends,
+    handshake::Handshakes, histogram::Histogram, idle::Idle, meter::Measured, options::Sizes,
+    post::Posts, server_process::ServerProcess,
 };
 
 /// A kind of load.
@@ -20,12 +20,22 @@ pub(crate) enum Scenario {
     Pipelined,
     Post,
     Route,
+    Group,
+    Function,
 }
 
 impl Scenario {
     /// In the order `all` runs them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Idle, Self::Handshake, Self::Echo, Self::Pipelined, Self::Post, Self::Route];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Handshake,
+        Self::Echo,
+        Self::Pipelined,
+        Self::Post,
+        Self::Route,
+        Self::Group,
+        Self::Function,
+    ];
 
     /// As on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -36,6 +46,8 @@ impl Scenario {
             Self::Pipelined => "pipelined",
             Self::Post => "post",
             Self::Route => "route",
+            Self::Group => "group",
+            Self::Function => "function",
         }
     }
 
@@ -47,7 +59,14 @@ impl Scenario {
             Self::Echo => &[100, 1_000],
             Self::Pipelined | Self::Route => &[100],
             Self::Post => &[64, 1_000],
+            Self::Group => &[1_000, 5_000, 10_000],
+            Self::Function => &[1],
         }
+    }
+
+    /// Whether the raw server can do it.
+    pub(crate) fn is_for_raw(self) -> bool {
+        self != Self::Function
     }
 }
 
@@ -68,6 +87,10 @@ pub(crate) enum Quantity {
     P99Us,
     DeliveryP50Us,
     DeliveryP99Us,
+    LastMemberP50Ms,
+    LastMemberMaxMs,
+    WorkerP50Us,
+    AboveWorkerUs,
     ServerCpuUs,
     ServerBusyPercent,
     BytesPerConnection,
@@ -91,6 +114,10 @@ impl Job {
             }
             Scenario::Post => {
                 format!("{name}, {posters} posters, {connections} connections, {payload_bytes} B")
+            }
+            Scenario::Group => format!("{name}, {connections} members, {payload_bytes} B"),
+            Scenario::Function => {
+                format!("{name}, 1 worker, {connections} at once, {payload_bytes} B")
             }
             Scenario::Echo | Scenario::Route => {
                 format!("{name}, {connections} connections, {payload_bytes} B")
@@ -152,6 +179,26 @@ impl Job {
                 let of = |quantile| quantile_us(&posted.delivery, quantile);
                 figures.push((Quantity::DeliveryP50Us, of(0.5)));
                 figures.push((Quantity::DeliveryP99Us, of(0.99)));
+                Ok(figures)
+            }
+            Scenario::Group => {
+                let sends = GroupSends { members: connections, payload_bytes, length };
+                let sent = sends.run(server)?;
+                let mut figures = figures(&sent.measured)?;
+                let of = |quantile| quantile_us(&sent.last_member, quantile) / 1e3;
+                figures.push((Quantity::LastMemberP50Ms, of(0.5)));
+                figures.push((Quantity::LastMemberMaxMs, of(1.0)));
+                Ok(figures)
+            }
+            Scenario::Function => {
+                let messages =
+                    ClosedLoop { action: "local", connections, depth: 1, payload_bytes, length };
+                let called = function::run(messages, server)?;
+                let mut figures = figures(&called.measured)?;
+                let worker_us = called.worker.p50_ns as f64 / 1e3;
+                let round_trip_us = quantile_us(&called.measured.latency, 0.5);
+                figures.push((Quantity::WorkerP50Us, worker_us));
+                figures.push((Quantity::AboveWorkerUs, round_trip_us - worker_us));
                 Ok(figures)
             }
         }

@@ -31,7 +31,12 @@ use nix::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::{affinity::Cores, failure::Failure, gateway_config, proc_stats};
+use crate::{
+    affinity::Cores,
+    failure::Failure,
+    gateway_config, proc_stats,
+    scenario::{Job, Scenario},
+};
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than `[drain] deadline_s` of the configuration.
@@ -90,6 +95,15 @@ pub(crate) fn find_gateway(given: Option<PathBuf>) -> Result<PathBuf, ServerErro
     if path.is_file() { Ok(path) } else { Err(ServerError::Missing(path)) }
 }
 
+/// This program as the worker of the local function, beside the generator.
+fn worker_command(cores: Cores) -> Result<Vec<String>, Failure> {
+    let program = env::current_exe()?.into_os_string().into_string().map_err(|path| {
+        Failure::Usage(format!("{} is no path in UTF-8", Path::new(&path).display()))
+    })?;
+    let core = cores.generator().map(|core| format!("--core={core}"));
+    Ok([program, "worker".to_owned()].into_iter().chain(core).collect())
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
@@ -105,18 +119,25 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts the gateway in `binary` with routes to `backend`.
+    /// Starts the gateway in `binary` with routes to `backend` and what else `job` needs.
     pub(crate) fn gateway(
         binary: &Path,
         backend: SocketAddr,
-        max_in_flight: usize,
+        job: &Job,
         cores: Cores,
     ) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("gateway.toml");
-        fs::write(&file, gateway_config::gateway_toml(backend, max_in_flight))?;
+        let max_in_flight = job.sizes.depth.max(16);
+        let mut text = gateway_config::gateway_toml(backend, max_in_flight);
+        if job.scenario == Scenario::Function {
+            text += &gateway_config::local_function(&worker_command(cores)?);
+        }
+        fs::write(&file, text)?;
         let mut command = Command::new(binary);
         command.arg("run").arg(file).args(["--log-format", "json"]).env("TIDEGATE_LOG", "info");
+        // What it keeps for its workers goes with the folder.
+        command.env("XDG_STATE_HOME", folder.path());
         Self::start(Kind::Gateway, command, folder, cores)
     }
 

@@ -35,8 +35,10 @@ pub(crate) fn target(
     payload_bytes: usize,
     quantity: Quantity,
 ) -> Target {
-    use Quantity::{BytesPerConnection, P99Us, PerSecond, ScrapeMs, ServerCpuUs};
-    use Scenario::{Echo, Handshake, Idle, Pipelined, Post, Route};
+    use Quantity::{
+        AboveWorkerUs, BytesPerConnection, LastMemberP50Ms, P99Us, PerSecond, ScrapeMs, ServerCpuUs,
+    };
+    use Scenario::{Echo, Function, Group, Handshake, Idle, Pipelined, Post, Route};
     let is_default = scenario.default_connections().contains(&connections) && payload_bytes == 64;
     let both = |absolute, of_raw| Target { absolute: Some(absolute), of_raw: Some(of_raw) };
     let only = |absolute| Target { absolute: Some(absolute), of_raw: None };
@@ -53,6 +55,9 @@ pub(crate) fn target(
         (Post, P99Us, _) => only(1_300.0),
         (Route, ServerCpuUs, _) => both(15.5, 1.3),
         (Route, PerSecond, _) => only(62_000.0),
+        (Group, ServerCpuUs, _) => both(6.4, 1.15),
+        (Group, LastMemberP50Ms, 10_000) => only(65.0),
+        (Function, AboveWorkerUs, _) => only(1_000.0),
         _ => Target::default(),
     }
 }

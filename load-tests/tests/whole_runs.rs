@@ -41,9 +41,14 @@ fn figures_of_raw(scenario: &str, connections: &str) -> Vec<(String, f64)> {
 
 #[test]
 fn each_scenario_runs_against_the_raw_server_without_a_loss() {
-    for (scenario, connections) in
-        [("handshake", "4"), ("echo", "5"), ("pipelined", "3"), ("post", "5"), ("route", "4")]
-    {
+    for (scenario, connections) in [
+        ("handshake", "4"),
+        ("echo", "5"),
+        ("pipelined", "3"),
+        ("post", "5"),
+        ("route", "4"),
+        ("group", "20"),
+    ] {
         let figures = figures_of_raw(scenario, connections);
         for wanted in ["per_second", "p50_us", "p99_us", "server_cpu_us"] {
             let found = figures.iter().find(|(quantity, _)| quantity == wanted);
@@ -60,6 +65,22 @@ fn idle_connections_have_a_memory_figure() {
     let figures = figures_of_raw("idle", "300");
     let names: Vec<_> = figures.iter().map(|(quantity, _)| quantity.as_str()).collect();
     assert_eq!(names, ["bytes_per_connection", "bytes_per_used_connection"]);
+}
+
+#[test]
+fn a_group_send_has_a_figure_for_its_last_member() {
+    let figures = figures_of_raw("group", "20");
+    let of = |wanted: &str| figures.iter().find(|(quantity, _)| quantity == wanted).map(|f| f.1);
+    let (half, most) = (of("last_member_p50_ms"), of("last_member_max_ms"));
+    assert!(half > Some(0.0) && most >= half, "{half:?} {most:?}");
+}
+
+#[test]
+fn the_raw_server_has_no_local_functions() {
+    let output = load_tests(&["function", "--servers", "raw"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("the raw server has no local functions"), "{errors}");
 }
 
 /// What a stand-in for the gateway does with a message of 64 bytes.

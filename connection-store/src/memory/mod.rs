@@ -21,7 +21,14 @@ mod stage;
 mod tests;
 mod walk;
 
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
 
 pub use self::walk::Pause;
 use self::{
@@ -30,17 +37,20 @@ use self::{
     walk::{Receivers, in_steps, wake_once},
 };
 use crate::{
-    Audience, CloseRequest, ConnectionId, ConnectionStore, Cursor, DeliveryError, Description,
-    GroupName, InterestWatcher, Lease, LocalConnection, Message, NodeId, Page, PageLimit, Receipt,
-    Reply, Scope, SendError, SendReport, Unavailable,
+    Audience, CallName, CloseRequest, ConnectionId, ConnectionStore, Cursor, DeliveryError, Description,
+    GroupName, InterestWatcher, Invocations, Lease, LocalConnection, Message, NodeId, Page, PageLimit, Receipt,
+    Reply, Scope, SendError, SendReport, Unavailable, once::once,
 };
 
 /// All connections of a cluster of one node, sharded. The default store (`kind = "memory"`), and
 /// the hub of stores that add a bus.
 pub struct MemoryStore<C> {
-    node: NodeId,
+    /// A [`NodeId`]'s number.
+    node: AtomicU32,
     hub: Arc<Hub<C>>,
     pause: Pause,
+    posts: Invocations<Receipt>,
+    sends: Invocations<SendReport>,
 }
 
 impl<C: LocalConnection> MemoryStore<C> {
@@ -51,12 +61,27 @@ impl<C: LocalConnection> MemoryStore<C> {
 
     /// A store without connections, for a node whose name is settled elsewhere.
     pub fn with_node(node: NodeId) -> Self {
-        Self { node, hub: Arc::new(Hub::new(None)), pause: wake_once }
+        Self::with(node, None)
     }
 
     /// A store without connections that tells which audiences have members on this node.
     pub fn with_watcher(node: NodeId, watcher: Arc<dyn InterestWatcher>) -> Self {
-        Self { node, hub: Arc::new(Hub::new(Some(watcher))), pause: wake_once }
+        Self::with(node, Some(watcher))
+    }
+
+    fn with(node: NodeId, watcher: Option<Arc<dyn InterestWatcher>>) -> Self {
+        Self {
+            node: AtomicU32::new(node.get()),
+            hub: Arc::new(Hub::new(watcher)),
+            pause: wake_once,
+            posts: Invocations::new(Invocations::<Receipt>::DEFAULT_CAPACITY),
+            sends: Invocations::new(Invocations::<SendReport>::DEFAULT_CAPACITY),
+        }
+    }
+
+    /// Gives the node another name. Connections keep the ids that they have.
+    pub(crate) fn rename(&self, node: NodeId) {
+        self.node.store(node.get(), Ordering::SeqCst);
     }
 
     /// The same store, pausing in the runtime's own way while it walks an audience.
@@ -85,7 +110,7 @@ impl<C: LocalConnection> MemoryStore<C> {
     /// 2⁶⁴ pairs; the check makes it never for those that it could harm.
     fn allocate_from(&self, mut random: impl FnMut() -> [u8; 8]) -> ConnectionId {
         loop {
-            let id = ConnectionId::new(self.node, random());
+            let id = ConnectionId::new(self.node(), random());
             if !self.hub.connections.contains_key(&id) {
                 return id;
             }
@@ -98,11 +123,11 @@ impl<C: LocalConnection> MemoryStore<C> {
         cursor: Option<Cursor>,
         part: impl FnOnce(u32) -> Option<Part<C>>,
     ) -> Reply<Result<Page, Unavailable>> {
-        let first = cursor.map_or(Some(0), |cursor| cursor.begins_at(self.node));
+        let first = cursor.map_or(Some(0), |cursor| cursor.begins_at(self.node()));
         let (connections, next) = first.and_then(part).unwrap_or_default();
         Reply::ready(Ok(Page {
             connections: connections.iter().map(|connection| connection.id()).collect(),
-            next: next.map(|place| Cursor::new(self.node, place)),
+            next: next.map(|place| Cursor::new(self.node(), place)),
         }))
     }
 }
@@ -115,7 +140,8 @@ impl<C: LocalConnection> Default for MemoryStore<C> {
 
 impl<C: LocalConnection> ConnectionStore<C> for MemoryStore<C> {
     fn node(&self) -> NodeId {
-        self.node
+        let number = self.node.load(Ordering::SeqCst);
+        NodeId::new(number).expect("it was a node's number when it was stored")
     }
 
     fn lease(&self) -> Lease {
@@ -142,10 +168,20 @@ impl<C: LocalConnection> ConnectionStore<C> for MemoryStore<C> {
         id: ConnectionId,
         message: Message,
     ) -> Reply<Result<Receipt, DeliveryError>> {
-        Reply::ready(self.hub.find(scope, id).and_then(|connection| {
-            connection.send(&C::encode(&message))?;
-            Ok(Receipt { node: self.node })
-        }))
+        Reply::ready(post(&self.hub, self.node(), scope, id, &message))
+    }
+
+    fn post_once(
+        &self,
+        scope: &Scope,
+        id: ConnectionId,
+        message: Message,
+        call: &CallName,
+    ) -> Reply<Result<Receipt, DeliveryError>> {
+        let (hub, node, of) = (Arc::clone(&self.hub), self.node(), scope.clone());
+        once(&self.posts, scope, id, call, move || {
+            Reply::ready(post(&hub, node, &of, id, &message))
+        })
     }
 
     fn describe(
@@ -191,29 +227,23 @@ impl<C: LocalConnection> ConnectionStore<C> for MemoryStore<C> {
         scope: &Scope,
         audience: Audience,
         message: Message,
-        mut except: Vec<ConnectionId>,
+        except: Vec<ConnectionId>,
     ) -> Reply<Result<SendReport, Unavailable>> {
-        except.sort_unstable();
-        let hub = Arc::clone(&self.hub);
-        let listed = matches!(audience, Audience::Connections(_));
-        let mut receivers = Receivers::new(&hub, scope, audience);
-        let (mut frame, mut report) = (None, SendReport::default());
-        in_steps(self.pause, move || {
-            let more = receivers.walk(&hub, |id, connection| {
-                if except.binary_search(&id).is_ok() {
-                    return;
-                }
-                let sent = connection.ok_or(SendError::Closed).and_then(|connection| {
-                    connection.send(frame.get_or_insert_with(|| C::encode(&message)))
-                });
-                match sent {
-                    Ok(()) => report.recipients += 1,
-                    Err(SendError::Closed) if listed => report.gone.push(id),
-                    Err(SendError::Closed | SendError::Full) => {}
-                }
-            });
-            report.nodes = u32::from(report.recipients > 0);
-            (!more).then(|| Ok(mem::take(&mut report)))
+        send(&self.hub, self.pause, scope, audience, message, except)
+    }
+
+    fn send_once(
+        &self,
+        scope: &Scope,
+        audience: Audience,
+        message: Message,
+        except: Vec<ConnectionId>,
+        call: &CallName,
+    ) -> Reply<Result<SendReport, Unavailable>> {
+        let (hub, pause, of) = (Arc::clone(&self.hub), self.pause, scope.clone());
+        let target = (audience.clone(), except.clone());
+        once(&self.sends, scope, target, call, move || {
+            send(&hub, pause, &of, audience.clone(), message.clone(), except.clone())
         })
     }
 
@@ -263,9 +293,56 @@ impl<C: LocalConnection> ConnectionStore<C> for MemoryStore<C> {
 
     fn shrink(&self) {
         self.hub.shrink();
+        let now = Instant::now();
+        self.posts.shrink(now);
+        self.sends.shrink(now);
     }
 
     fn local(&self) -> Vec<Arc<C>> {
         self.hub.local()
     }
+}
+
+fn post<C: LocalConnection>(
+    hub: &Hub<C>,
+    node: NodeId,
+    scope: &Scope,
+    id: ConnectionId,
+    message: &Message,
+) -> Result<Receipt, DeliveryError> {
+    let connection = hub.find(scope, id)?;
+    connection.send(&C::encode(message))?;
+    Ok(Receipt { node })
+}
+
+fn send<C: LocalConnection>(
+    hub: &Arc<Hub<C>>,
+    pause: Pause,
+    scope: &Scope,
+    audience: Audience,
+    message: Message,
+    mut except: Vec<ConnectionId>,
+) -> Reply<Result<SendReport, Unavailable>> {
+    except.sort_unstable();
+    let hub = Arc::clone(hub);
+    let listed = matches!(audience, Audience::Connections(_));
+    let mut receivers = Receivers::new(&hub, scope, audience);
+    let (mut frame, mut report) = (None, SendReport::default());
+    in_steps(pause, move || {
+        let more = receivers.walk(&hub, |id, connection| {
+            if except.binary_search(&id).is_ok() {
+                return;
+            }
+            let sent = connection.ok_or(SendError::Closed).and_then(|connection| {
+                connection.send(frame.get_or_insert_with(|| C::encode(&message)))
+            });
+            match sent {
+                Ok(()) => report.recipients += 1,
+                Err(SendError::Closed) if listed => report.gone.push(id),
+                Err(SendError::Closed | SendError::Full) => {}
+            }
+        });
+        report.nodes = u32::from(report.recipients > 0);
+        (!more).then(|| Ok(mem::take(&mut report)))
+    })
 }

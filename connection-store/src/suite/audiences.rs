@@ -3,7 +3,7 @@
 use super::{
     TestedStore, all, assert_gone, assert_ok, close_request, elsewhere, encodings_of, group,
     groups::{join_all, to},
-    home, ids, message, nodes, open, open_as, open_many, text, yield_now,
+    home, ids, message, nodes, open, open_as, open_many, settle, text, yield_now,
 };
 use crate::{
     Audience, CloseRequest, ConnectionId, ConnectionList, LocalConnection, Message, SendReport,
@@ -68,6 +68,7 @@ pub async fn a_user_is_every_connection_of_one_principal(
     ];
     let (room, user) = (group("alice"), Audience::User("alice".into()));
     join_all(caller, &room, &others[..1]).await;
+    settle(owner, caller).await;
     let report = caller.send(&home(), user.clone(), message(), vec![alice[0].id()]).await;
     let expected = SendReport { recipients: 2, nodes: nodes(owner, caller), gone: vec![] };
     assert_eq!(report, Ok(expected), "the report of a send to a user");
@@ -90,6 +91,7 @@ pub async fn a_broadcast_reaches_its_stage_and_no_other(owner: &TestedStore, cal
     assert_eq!(report, Ok(SendReport::default()), "a broadcast to a stage without connections");
     let everybody = [open_many(owner, MANY, 10), open_many(caller, 3, 10)].concat();
     let other = open_as(owner, None, elsewhere(), 10);
+    settle(owner, caller).await;
     let spared = everybody[7].id();
     let sent = message();
     let report = caller.send(&home(), Audience::Stage, sent.clone(), vec![spared]).await;
@@ -168,6 +170,7 @@ pub async fn sends_keep_their_senders_order(owner: &TestedStore, caller: &Tested
         members.extend((0..MANY).map(|_| open_as(store, Some("alice"), home(), 100)));
     }
     join_all(caller, &room, &members).await;
+    settle(owner, caller).await;
     let senders = (0..SENDERS).map(|name| {
         let (room, members) = (&room, &members);
         async move {
@@ -290,6 +293,7 @@ pub async fn a_close_of_an_audience_closes_each_of_it_once(
         closed.push(open_as(caller, user, home(), 10));
         join_all(caller, &room, &closed).await;
         join_all(caller, &other, &closed).await;
+        settle(owner, caller).await;
         let (spared, audience) = match what {
             "group" => (open(owner, 10), to(&room)),
             "user" => (open(owner, 10), Audience::User("bob".into())),

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
 use crate::{
-    Audience, ConnectionList, Cursor, Description, Lease, MemoryStore, NodeId, Page, PageLimit,
-    Receipt, SendReport, Unavailable,
+    Audience, CallName, ConnectionList, Cursor, Description, Invocations, Lease, MemoryStore, NodeId, Page, PageLimit,
+    Receipt, SendReport, Unavailable, once::once,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,18 +59,22 @@ pub(super) enum Fault {
     RepeatsAtPages,
     IgnoresTheLimit,
     ForgetsTheCursor,
+    PostsAgain,
+    SendsAgain,
 }
 
 type Node = MemoryStore<RecordingConnection>;
 
 /// One of two nodes that reach each other through memory: replies about the other's connections
 /// come later, as over a bus.
+#[derive(Clone)]
 pub(super) struct Clustered {
     nodes: Arc<[Node; 2]>,
     own: usize,
     fault: Fault,
     /// What a fault keeps back: removed connections, ids, a message that is overtaken.
     kept: Arc<Mutex<Kept>>,
+    sends: [Invocations<SendReport>; 2],
 }
 
 #[derive(Default)]
@@ -87,8 +91,9 @@ impl Clustered {
     pub(super) fn pair(fault: Fault) -> (Self, Self) {
         let nodes = Arc::new([1, 2].map(|n| Node::with_node(NodeId::new(n).unwrap())));
         let kept = Arc::<Mutex<Kept>>::default();
-        let node = |own| Self { nodes: Arc::clone(&nodes), own, fault, kept: Arc::clone(&kept) };
-        (node(0), node(1))
+        let memory = || Invocations::new(Invocations::<SendReport>::DEFAULT_CAPACITY);
+        let first = Self { nodes, own: 0, fault, kept, sends: [memory(), memory()] };
+        (first.clone(), Self { own: 1, ..first })
     }
 
     fn own(&self) -> &Node {
@@ -276,6 +281,20 @@ impl ConnectionStore<RecordingConnection> for Clustered {
         })
     }
 
+    fn post_once(
+        &self,
+        scope: &Scope,
+        id: ConnectionId,
+        message: Message,
+        call: &CallName,
+    ) -> Reply<Result<Receipt, DeliveryError>> {
+        if self.fault == Fault::PostsAgain {
+            return self.post(scope, id, message);
+        }
+        let (scope, call) = (scope.clone(), call.clone());
+        self.ask(id, move |owner| at_once(owner.post_once(&scope, id, message, &call)))
+    }
+
     fn describe(
         &self,
         scope: &Scope,
@@ -431,6 +450,23 @@ impl ConnectionStore<RecordingConnection> for Clustered {
             }
             Ok(total)
         }))
+    }
+
+    fn send_once(
+        &self,
+        scope: &Scope,
+        audience: Audience,
+        message: Message,
+        except: Vec<ConnectionId>,
+        call: &CallName,
+    ) -> Reply<Result<SendReport, Unavailable>> {
+        // A memory of each node's own, where the fault is that.
+        let sends = &self.sends[if self.fault == Fault::SendsAgain { self.own } else { 0 }];
+        let (node, of) = (self.clone(), scope.clone());
+        let target = (audience.clone(), except.clone());
+        once(sends, scope, target, call, move || {
+            node.send(&of, audience.clone(), message.clone(), except.clone())
+        })
     }
 
     fn close_audience(

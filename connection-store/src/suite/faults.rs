@@ -65,6 +65,8 @@ fn each_fault_is_found_and_named() {
         (RepeatsAtPages, "do not end"),
         (IgnoresTheLimit, "a page of 1 has"),
         (ForgetsTheCursor, "do not end"),
+        (PostsAgain, "messages of a post that came twice"),
+        (SendsAgain, "messages of a send that came twice"),
     ] {
         let run = || at_once(run_all_across(async || Clustered::pair(fault)));
         let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    RecordingConnection, TestedStore, close_request, elsewhere, group, home, pages::whole, text,
+    RecordingConnection, TestedStore, assert_ok, close_request, elsewhere, group, home, pages::whole, text,
 };
 use crate::{
     Audience, ConnectionId, ConnectionList, DeliveryError, LocalConnection, Message, Scope,
@@ -70,6 +70,7 @@ pub async fn a_history_agrees_with_a_model(
                 let connection =
                     RecordingConnection::of(user, store.allocate(), scope.clone(), capacity);
                 store.insert(Arc::clone(&connection));
+                assert_ok(store.published().await, "a wait for other nodes to know");
                 model.push(Expected {
                     connection,
                     at_owner,

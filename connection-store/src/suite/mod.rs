@@ -21,6 +21,7 @@ mod faults;
 mod groups;
 mod histories;
 mod pages;
+mod repetitions;
 mod recording;
 
 use std::{
@@ -43,6 +44,7 @@ pub use self::{
     histories::*,
     pages::*,
     recording::{RecordingConnection, encodings_of},
+    repetitions::*,
 };
 use crate::{
     CloseRequest, ConnectionId, ConnectionStore, DeliveryError, GroupName, LocalConnection,
@@ -126,6 +128,9 @@ where
         sends_keep_their_senders_order,
         who_stays_gets_a_message_once_while_others_come_and_go,
         a_close_of_an_audience_closes_each_of_it_once,
+        a_post_that_comes_twice_is_made_once,
+        a_send_that_comes_twice_is_made_once,
+        a_call_that_failed_may_be_made_again,
         pages_show_everybody_once,
         pages_show_everybody_who_stays_once_while_others_come_and_go,
     );
@@ -177,6 +182,13 @@ fn open_as(
 
 fn open_many(owner: &TestedStore, count: usize, capacity: usize) -> Vec<Arc<RecordingConnection>> {
     (0..count).map(|_| open(owner, capacity)).collect()
+}
+
+/// Waits until each of two nodes finds what was opened at the other.
+async fn settle(owner: &TestedStore, caller: &TestedStore) {
+    for store in [owner, caller] {
+        assert_ok(store.published().await, "a wait for other nodes to know");
+    }
 }
 
 fn ids(connections: &[Arc<RecordingConnection>]) -> Vec<ConnectionId> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{TestedStore, elsewhere, group, groups::join_all, home, ids, open, open_as, open_many};
+use super::{TestedStore, elsewhere, group, groups::join_all, home, ids, open, open_as, open_many, settle};
 use crate::{ConnectionId, Cursor, GroupName, LocalConnection, Page, PageLimit};
 
 /// Guarantee 10, while nothing changes.
@@ -15,6 +15,7 @@ pub async fn pages_show_everybody_once(owner: &TestedStore, caller: &TestedStore
     open_as(owner, None, elsewhere(), 1);
     let members = [&everybody[..7], &everybody[20..]].concat();
     join_all(caller, &room, &members).await;
+    settle(owner, caller).await;
     for (what, expected) in [(None, &everybody), (Some(&room), &members)] {
         for limit in [1, 5, 10, 20, 33, 1000] {
             let (mut seen, mut cursor, mut pages) = (Vec::new(), None, 0);
@@ -45,6 +46,7 @@ pub async fn pages_show_everybody_who_stays_once_while_others_come_and_go(
     for what in [None, Some(&room)] {
         let mut everybody = [open_many(owner, 60, 1), open_many(caller, 60, 1)].concat();
         join_all(caller, &room, &everybody).await;
+        settle(owner, caller).await;
         // Every other one goes, those behind the cursor and those before it, a few a page.
         let mut leaving: Vec<_> = everybody.iter().step_by(2).cloned().collect();
         everybody.retain(|stayer| !leaving.iter().any(|gone| gone.id() == stayer.id()));

@@ -44,7 +44,8 @@ pub(super) fn configuration(
     {
         report.problem(&admin_key, format_args!("{admin} is taken by listen.address already"));
     }
-    let management = management(&file.management, &root.key("management"), around, report);
+    let key = root.key("management");
+    let management = management(&file.management, !file.functions.is_empty(), &key, around, report);
     let limits = limits(&file.limits, &root.key("limits"), report);
     drain(&file.drain, &root.key("drain"), report);
     // The one store that there is needs no setting; a second one must be looked at here.
@@ -99,8 +100,10 @@ fn tls(
     Some(TlsFiles { certificate: certificate?, private_key: private_key?, client_ca })
 }
 
+/// The workers of local functions have credentials of their own.
 fn management(
     section: &ManagementSection,
+    has_functions: bool,
     key: &KeyPath,
     around: &Surroundings<'_>,
     report: &mut Report<'_>,
@@ -109,7 +112,7 @@ fn management(
     let credentials = access_keys(&section.credentials, &array, around, report);
     match section.auth {
         ManagementAuth::SigV4 => {
-            if section.credentials.is_empty() {
+            if section.credentials.is_empty() && !has_functions {
                 report.warning(
                     &array,
                     "no credentials, so nobody can call the management API (@connections)",

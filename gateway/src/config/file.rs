@@ -111,7 +111,8 @@ impl Default for AdminSection {
 pub(super) struct ManagementSection {
     /// How callers show who they are.
     pub(super) auth: ManagementAuth,
-    /// The access keys that `"sigv4"` accepts. With none, nobody can call the management API.
+    /// The access keys that `"sigv4"` accepts. With none, only local functions can call the
+    /// management API.
     pub(super) credentials: Vec<AccessKeySection>,
     /// Calls a second, over all callers; over it, a call is answered 429. API Gateway's quota is
     /// 10,000 a second with a burst of 5,000.

@@ -114,7 +114,10 @@ fn management(configuration: &Configuration) -> String {
     let callers = match &configuration.management {
         Management::LoopbackOnly => "unsigned, from loopback peers only".to_owned(),
         Management::SigV4(credentials) if credentials.is_empty() => {
-            "closed, there are no credentials".to_owned()
+            match configuration.functions.is_empty() {
+                true => "closed, there are no credentials".to_owned(),
+                false => "signed by this gateway's own functions".to_owned(),
+            }
         }
         Management::SigV4(credentials) => {
             let ids: Vec<_> = credentials.iter().map(|one| one.access_key_id.as_str()).collect();

@@ -47,7 +47,7 @@ impl Demo {
 }
 
 /// Debian's browser, or the one that `TIDEGATE_CHROMIUM` names.
-fn chromium() -> PathBuf {
+pub(crate) fn chromium() -> PathBuf {
     let named = std::env::var_os("TIDEGATE_CHROMIUM").map(PathBuf::from);
     let browser = named.unwrap_or_else(|| PathBuf::from("/usr/bin/chromium"));
     assert_installed(&browser);

@@ -3,7 +3,9 @@
 //! ```text
 //! python/, node/, autobahn/   the programs, one named case per run; ./test.sh installs their packages
 //!        ▲ a child process per test
-//! sdks, websocket_clients, chat, autobahn   which cases there are, and what stands behind the gateway
+//! sdks, websocket_clients, chat, openid, autobahn   which cases there are, and what stands behind the gateway
+//!
+//! handlers/                   Lambda functions, which the gateway itself runs: functions
 //! ```
 //!
 //! In:  the packages below `.tests/`, the gateway's binary. Out: a test per case.
@@ -12,8 +14,12 @@
 //! a program is a test here; a program that does not end is killed.
 
 mod autobahn;
+mod aws_services;
 mod chat;
 mod echo_backend;
+mod functions;
+mod groups_guide;
+mod openid;
 mod program;
 mod sdks;
 mod websocket_clients;

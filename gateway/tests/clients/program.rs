@@ -34,7 +34,7 @@ impl Program {
     pub(crate) fn command(self) -> Command {
         let (interpreter, file) = match self {
             Self::Python(file) => ("python/bin/python", file),
-            Self::Node(file) => ("node/node", file),
+            Self::Node(file) => ("node/bin/node", file),
         };
         let mut command = Command::new(installed(interpreter));
         command

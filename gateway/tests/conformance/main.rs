@@ -8,16 +8,29 @@
 //! Holds always: one binary with one module per subject (a `mod` line below each), so that it
 //! links once; every test has a gateway of its own; waits are for events, under a deadline.
 
+mod api_keys;
+mod asked_for;
+mod audiences;
+mod authorizers;
 mod close_codes;
 mod events;
 mod frames;
+mod groups;
 mod http_integrations;
+mod iam;
+mod invocations;
+mod jwt;
+mod lambda;
 mod management;
+mod models;
 mod operation;
 mod reliability;
 mod replies;
 mod route_selection;
+mod service_calls;
+mod template_errors;
 mod tls;
+mod transformation;
 mod upgrade;
 
 use std::path::Path;

@@ -5,7 +5,7 @@
 //! Holds always: the ports are free loopback ports, the rate of new connections is unlimited and
 //! management calls are unsigned, until the test says otherwise.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// A file under construction. Values that end in `_toml` are TOML text, others are quoted here.
 #[derive(Debug, Clone)]
@@ -81,6 +81,22 @@ impl GatewayToml {
         self.integration(name, "type", r#""aws_proxy""#).integration(name, "uri", &quoted(uri))
     }
 
+    /// `[functions.NAME]`, started in `directory`, and an `aws_proxy` integration of the same name
+    /// that invokes it.
+    pub fn local_function(self, name: &str, command: &[&str], directory: &Path) -> Self {
+        let command: Vec<_> = command.iter().map(|argument| quoted(argument)).collect();
+        let directory = directory.to_str().expect("a folder whose path is text");
+        self.local_function_key(name, "command", &format!("[{}]", command.join(", ")))
+            .local_function_key(name, "directory", &quoted(directory))
+            .integration(name, "type", r#""aws_proxy""#)
+            .integration(name, "function", &quoted(name))
+    }
+
+    /// One key of a local function: `local_function_key("f", "timeout_ms", "100")`.
+    pub fn local_function_key(self, name: &str, key: &str, value_toml: &str) -> Self {
+        self.set(&format!("functions.{}", quoted(name)), key, value_toml)
+    }
+
     /// An `http_proxy` integration that POSTs messages to `uri`.
     pub fn http_proxy(self, name: &str, uri: &str) -> Self {
         self.integration(name, "type", r#""http_proxy""#)
@@ -91,6 +107,54 @@ impl GatewayToml {
     /// A `mock` integration that answers a message with itself.
     pub fn echo(self, name: &str) -> Self {
         self.integration(name, "type", r#""mock""#).integration(name, "status", "200")
+    }
+
+    /// A `mock` integration without anything yet; it needs a request template.
+    pub fn mock(self, name: &str) -> Self {
+        self.integration(name, "type", r#""mock""#)
+    }
+
+    /// An `http` integration that POSTs what its templates make to `uri`.
+    pub fn http(self, name: &str, uri: &str) -> Self {
+        self.integration(name, "type", r#""http""#).integration(name, "uri", &quoted(uri))
+    }
+
+    /// An `aws` integration.
+    pub fn aws(self, name: &str, uri: &str) -> Self {
+        self.integration(name, "type", r#""aws""#).integration(name, "uri", &quoted(uri))
+    }
+
+    /// Where a service of AWS is, and the key `AKIDTEST` with the secret `test` to sign with.
+    pub fn service(self, name: &str, url: &str) -> Self {
+        self.set("aws.endpoints", name, &quoted(url))
+            .set("aws.credentials.default", "access_key_id", r#""AKIDTEST""#)
+            .set("aws.credentials.default", "secret_access_key", r#""test""#)
+    }
+
+    /// A request template by its key.
+    pub fn request_template(self, integration: &str, key: &str, template: &str) -> Self {
+        let table = format!("apis.test.integrations.{}.request_templates", quoted(integration));
+        self.set(&table, key, &quoted(template))
+    }
+
+    /// One key of an integration response, which this also adds: `response("f", r"/4\d\d/",
+    /// "template_selection_expression", r#""$default""#)`.
+    pub fn response(self, integration: &str, response: &str, key: &str, value_toml: &str) -> Self {
+        let table = response_table(integration, response);
+        self.set(&table, key, value_toml)
+    }
+
+    /// A response template by the keys of its integration response and of itself.
+    pub fn response_template(
+        mut self,
+        integration: &str,
+        response: &str,
+        key: &str,
+        template: &str,
+    ) -> Self {
+        let table = response_table(integration, response);
+        self.tables.entry(table.clone()).or_default();
+        self.set(&format!("{table}.response_templates"), key, &quoted(template))
     }
 
     /// One key of an integration: `integration("f", "timeout_ms", "100")`.
@@ -147,6 +211,11 @@ impl GatewayToml {
         }
         text + &self.extra
     }
+}
+
+fn response_table(integration: &str, response: &str) -> String {
+    let integration = quoted(integration);
+    format!("apis.test.integrations.{integration}.integration_responses.{}", quoted(response))
 }
 
 /// A TOML basic string. JSON's escapes are a subset of TOML's.

@@ -13,6 +13,8 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+use crate::RecordedRequest;
+
 /// A key and what it signs for.
 #[derive(Debug, Clone)]
 pub struct Signer {
@@ -103,6 +105,40 @@ impl Signer {
         let signature =
             self.signature(method, path, &canonical_query(&query), &signed, &empty, &date);
         format!("{path}?{query}&X-Amz-Signature={signature}")
+    }
+
+    /// What of a request is not as this signer would have signed it within the last two minutes:
+    /// the key, the scope's region and service, the signature; `None` when all is.
+    ///
+    /// The session token is compared where this signer has one.
+    pub fn objection(&self, request: &RecordedRequest) -> Option<String> {
+        let Some(authorization) = request.header("authorization") else {
+            return Some("there is no Authorization".to_owned());
+        };
+        let signed = authorization
+            .split_once("SignedHeaders=")
+            .and_then(|(_, rest)| rest.split_once(','))
+            .map_or("", |(names, _)| names);
+        // Those the signer adds itself.
+        let own = ["x-amz-date", "x-amz-security-token"];
+        let headers: Vec<_> = signed
+            .split(';')
+            .filter(|name| !own.contains(name))
+            .map(|name| (name, request.header(name).unwrap_or_default()))
+            .collect();
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            return Some(format!("host is not signed: {authorization}"));
+        }
+        let date = request.header("x-amz-date").unwrap_or_default();
+        let signed_anew = (0..120)
+            .filter_map(|age_s| SystemTime::now().checked_sub(Duration::from_secs(age_s)))
+            .map(|at| self.sign(&request.method, &request.target, &headers, &request.body, at))
+            .find(|added| added[0].1 == date);
+        let Some(added) = signed_anew else {
+            return Some(format!("it was not signed just now: {date:?}"));
+        };
+        let wrong = added.iter().find(|(name, value)| request.header(name) != Some(value))?;
+        Some(format!("{} is {:?}, not {:?}", wrong.0, request.header(&wrong.0), wrong.1))
     }
 
     fn scope(&self, date: &str) -> String {

@@ -113,9 +113,9 @@ def record(stream):
     }
 
 
-def item(table, id):
-    """An item of a table, or null."""
-    return client("dynamodb").get_item(TableName=table, Key={"id": {"S": id}}).get("Item")
+def ids(table):
+    """The keys of a table's items."""
+    return [item["id"]["S"] for item in client("dynamodb").scan(TableName=table)["Items"]]
 
 
 def execution(arn):
@@ -127,7 +127,7 @@ def say(answer):
     print(json.dumps(answer), flush=True)
 
 
-QUESTIONS = {f.__name__: f for f in (message, record, item, execution)}
+QUESTIONS = {f.__name__: f for f in (message, record, ids, execution)}
 
 if __name__ == "__main__":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

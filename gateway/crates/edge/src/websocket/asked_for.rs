@@ -60,10 +60,8 @@ fn groups(
 ) -> Vec<GroupName> {
     let mut found = Vec::new();
     for line in headers.get_all(header) {
-        let Ok(line) = line.to_str() else {
-            complain(connection, route, header.as_str(), "is no text");
-            continue;
-        };
+        // What is no text makes a bad name of one, and leaves the others alone.
+        let line = String::from_utf8_lossy(line.as_bytes());
         for name in line.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match name.parse() {
                 Ok(group) => found.push(group),

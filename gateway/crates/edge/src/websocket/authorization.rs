@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use super::{
     connection::now_ms,
-    dispatch::{AuthorizerLog, Run},
+    dispatch::{AuthorizerLog, DecidedBy, Run},
     refusal::Refusal,
 };
 use crate::{
@@ -64,7 +64,8 @@ impl Request {
     }
 }
 
-/// What the head alone decides: the API key in it, the signature on it.
+/// What the head alone decides: the API key in it, the signature on it. `log` is filled where a
+/// signature was asked for.
 pub(crate) fn check_head(
     core: &Core,
     snapshot: &Snapshot,
@@ -72,6 +73,7 @@ pub(crate) fn check_head(
     peer: &Peer,
     head: &Head<'_, '_>,
     facts: &mut ConnectionFacts,
+    log: &mut Option<AuthorizerLog>,
 ) -> Result<(), Refusal> {
     if route.api_key_required && stage.api_key_source == ApiKeySource::Header {
         let key = admit_key(core, snapshot, stage, head.header("x-api-key"))?;
@@ -85,9 +87,11 @@ pub(crate) fn check_head(
             referer: head.header("referer"),
             now_s: now_ms() / 1000,
         };
+        let began = Instant::now();
         let checked = head.with_signed_request(&[], |request| {
             authorizer.check(request, &mut core.signing_keys.lock(), &circumstances)
         });
+        *log = Some(AuthorizerLog::new(DecidedBy::Signature, began.elapsed(), &checked));
         let iam = checked.map_err(|denial| refused(facts, route, &denial))?;
         authorization(facts).iam = Some(iam);
     }
@@ -113,8 +117,11 @@ pub(crate) async fn ask(
         {
             verifier.strip_subprotocol(upgrade);
         }
-        let is_function = matches!(authorizer, CompiledAuthorizer::Request(_));
-        *log = Some(AuthorizerLog::new(is_function, began.elapsed(), &asked));
+        let by = match authorizer {
+            CompiledAuthorizer::Request(_) => DecidedBy::Function,
+            CompiledAuthorizer::Jwt(_) => DecidedBy::Token,
+        };
+        *log = Some(AuthorizerLog::asked(by, began.elapsed(), &asked));
         let granted = asked.map_err(|denial| refused(facts, route, &denial))?;
         let named_key = granted.usage_identifier_key.as_ref().map(Secret::reveal);
         let api_key = match (route.api_key_required, stage.api_key_source) {

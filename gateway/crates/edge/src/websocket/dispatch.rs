@@ -112,40 +112,84 @@ impl Ending<'_> {
     }
 }
 
-/// How asking an authorizer went, for the access log.
+/// Who decides about a connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DecidedBy {
+    Function,
+    Token,
+    Signature,
+}
+
+/// How deciding about a connect went, for the access log.
 #[derive(Debug)]
 pub(crate) struct AuthorizerLog {
-    is_function: bool,
+    by: DecidedBy,
     latency_ms: u64,
     integration_latency_ms: Option<u64>,
     status: u16,
     error: Option<String>,
+    /// It was known who it is; what was decided is what they may.
+    is_known: bool,
 }
 
 impl AuthorizerLog {
-    pub(crate) fn new(
-        is_function: bool,
-        took: Duration,
-        asked: &Result<Granted, Denial>,
-    ) -> Self {
+    /// What a signature or a token says of somebody it is about, and a policy or the rules do not
+    /// let in.
+    const NOT_ALLOWED: [&str; 4] = ["denied", "not_allowed", "scope", "claim"];
+
+    pub(crate) fn new<T>(by: DecidedBy, took: Duration, decided: &Result<T, Denial>) -> Self {
+        let denial = decided.as_ref().err();
+        Self {
+            by,
+            latency_ms: milliseconds(took),
+            integration_latency_ms: None,
+            status: denial.map_or(200, |denial| denial.status.code().as_u16()),
+            error: denial.map(|denial| denial.log.clone().into_owned()),
+            is_known: denial.is_none_or(|denial| Self::NOT_ALLOWED.contains(&denial.kind)),
+        }
+    }
+
+    /// How an authorizer that was asked decided.
+    pub(crate) fn asked(by: DecidedBy, took: Duration, decided: &Result<Granted, Denial>) -> Self {
         let latency = |granted: &Granted| granted.authorizer.as_ref()?.integration_latency_ms;
         Self {
-            is_function,
-            latency_ms: milliseconds(took),
-            integration_latency_ms: asked.as_ref().ok().and_then(latency),
-            status: asked.as_ref().map_or_else(|denial| denial.status.code().as_u16(), |_| 200),
-            error: asked.as_ref().err().map(|denial| denial.log.clone().into_owned()),
+            integration_latency_ms: decided.as_ref().ok().and_then(latency),
+            ..Self::new(by, took, decided)
         }
     }
 
     fn authorizer(&self) -> AuthorizerOutcome<'_> {
+        if self.by == DecidedBy::Signature {
+            return AuthorizerOutcome::default();
+        }
+        let is_function = self.by == DecidedBy::Function;
         AuthorizerOutcome {
             error: self.error.as_deref(),
             integration_latency_ms: self.integration_latency_ms,
-            integration_status: (self.is_function && self.status == 200).then_some(200),
+            integration_status: (is_function && self.status == 200).then_some(200),
             latency_ms: Some(self.latency_ms),
             request_id: None,
             status: Some(self.status),
+        }
+    }
+
+    /// A function says who it is and what they may at once, which counts as the latter.
+    fn authenticate(&self) -> StepOutcome<'_> {
+        match (self.by, self.is_known) {
+            (DecidedBy::Function, _) => StepOutcome::default(),
+            (_, true) => {
+                StepOutcome { error: None, latency_ms: Some(self.latency_ms), status: Some(200) }
+            }
+            (_, false) => self.step(),
+        }
+    }
+
+    fn authorize(&self) -> StepOutcome<'_> {
+        match (self.by, self.is_known) {
+            (DecidedBy::Function, _) => self.step(),
+            // Its time is the other step's.
+            (_, true) => StepOutcome { latency_ms: None, ..self.step() },
+            (_, false) => StepOutcome::default(),
         }
     }
 
@@ -229,7 +273,8 @@ impl Run {
             error_response_type: error.map(|told| told.response_type),
             validation_error,
             authorizer: authorizer.map(AuthorizerLog::authorizer).unwrap_or_default(),
-            authorize: authorizer.map(AuthorizerLog::step).unwrap_or_default(),
+            authenticate: authorizer.map(AuthorizerLog::authenticate).unwrap_or_default(),
+            authorize: authorizer.map(AuthorizerLog::authorize).unwrap_or_default(),
             ..Outcome::default()
         };
         let mut line = String::new();

@@ -28,7 +28,7 @@ use super::{
     asked_for,
     authorization::{self, Request},
     connection::{Connection, now_ms},
-    dispatch::{Ending, Invoked, Run, run_span},
+    dispatch::{AuthorizerLog, Ending, Invoked, Run, run_span},
     refusal::Refusal,
     session_task::SessionTask,
 };
@@ -53,13 +53,18 @@ const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// An upgrade that only the authorizer and `$connect` can refuse any more.
 pub(crate) struct Upgrade {
-    stage: StageIndex,
+    index: StageIndex,
+    /// As it was when the head was checked. What is left to check is left of the same rules: with
+    /// those of a reload in between, neither half might ask for what the other one leaves to it.
+    stage: Arc<StageEntry>,
     admission: Admission,
     accept: String,
     connection_id: connection_store::ConnectionId,
     facts: ConnectionFacts,
     run: Run,
     request: Request,
+    /// How the signature was decided about, where one was asked for.
+    signed: Option<AuthorizerLog>,
 }
 
 /// Checks everything that needs no integration. The error is the whole answer.
@@ -90,49 +95,50 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
     let mut run = Run::new(Occurrence::Connect(UpgradeRequest::default()));
     run.request_id = request_id;
     let run = run;
-    let refuse = |facts: &ConnectionFacts, refusal: Refusal| {
+    let refuse = |facts: &ConnectionFacts, refusal: Refusal, authorizer: Option<&AuthorizerLog>| {
         count_refusal(stage, &refusal);
-        let ending = Ending::refused(refusal.status, refusal.told);
+        let ending = Ending { authorizer, ..Ending::refused(refusal.status, refusal.told) };
         run.log(facts, stage, RouteKey::CONNECT, &ending);
         respond(&refusal)
     };
 
     let accept = match handshake(head) {
         Ok(accept) => accept,
-        Err(refusal) => return Err(refuse(&facts, refusal)),
+        Err(refusal) => return Err(refuse(&facts, refusal, None)),
     };
     if core.node.phase() == Phase::Draining {
         let outcome = ConnectOutcome::Throttled;
         let message = ErrorMessage::ServiceUnavailable;
         let refusal = Refusal::new(503, "ServiceUnavailableException", message, outcome);
-        return Err(refuse(&facts, refusal));
+        return Err(refuse(&facts, refusal, None));
     }
     let now_ns = core.node.now_ns();
     if snapshot.new_connections.as_ref().is_some_and(|bucket| !bucket.take(now_ns)) {
-        return Err(refuse(&facts, Refusal::throttled()));
+        return Err(refuse(&facts, Refusal::throttled(), None));
     }
     let admission = match core.node.clients.admit(facts.source_ip, &snapshot.limits) {
         Ok(admission) => admission,
         Err(limit) => {
             debug!(source_ip = %facts.source_ip, ?limit, "connection refused");
-            return Err(refuse(&facts, Refusal::throttled()));
+            return Err(refuse(&facts, Refusal::throttled(), None));
         }
     };
     if let (Some(allowed), Some(origin)) = (&api.allowed_origins, head.header("origin"))
         && !allowed.iter().any(|pattern| pattern.matches(origin))
     {
-        return Err(refuse(&facts, Refusal::forbidden()));
+        return Err(refuse(&facts, Refusal::forbidden(), None));
     }
     if !stage.admits(stage.connect.as_deref(), now_ns) {
-        return Err(refuse(&facts, Refusal::throttled()));
+        return Err(refuse(&facts, Refusal::throttled(), None));
     }
     let mut request = Request::default();
+    let mut signed = None;
     if let Some(route) = &stage.connect {
         let at = (&**stage, &**route);
         if let Err(refusal) =
-            authorization::check_head(core, &snapshot, at, peer, head, &mut facts)
+            authorization::check_head(core, &snapshot, at, peer, head, &mut facts, &mut signed)
         {
-            return Err(refuse(&facts, refusal));
+            return Err(refuse(&facts, refusal, signed.as_ref()));
         }
         request = Request::of(route, peer, head);
     }
@@ -140,7 +146,17 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
     if stage.connect.is_some() {
         run.occurrence = Occurrence::Connect(upgrade_request(peer, head, &facts));
     }
-    Ok(Upgrade { stage: index, admission, accept, connection_id: id, facts, run, request })
+    Ok(Upgrade {
+        index,
+        stage: stage.clone(),
+        admission,
+        accept,
+        connection_id: id,
+        facts,
+        run,
+        request,
+        signed,
+    })
 }
 
 /// Counts an upgrade that the gateway refuses itself.
@@ -227,16 +243,22 @@ fn upgrade_request(peer: &Peer, head: &Head<'_, '_>, facts: &ConnectionFacts) ->
 /// Runs `$connect` and answers. `early` came behind the request.
 pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Vec<u8>) {
     let running = core.node.begin_run();
-    let Upgrade { stage: index, admission, accept, connection_id, mut facts, mut run, request } =
-        upgrade;
+    let Upgrade {
+        index,
+        stage,
+        admission,
+        accept,
+        connection_id,
+        mut facts,
+        mut run,
+        request,
+        signed: mut asked,
+    } = upgrade;
     let Peer { socket, mut tls, .. } = peer;
-    let Some(stage) = core.node.snapshot().stage(index).cloned() else { return };
-    let mut asked = None;
     if let Some(route) = &stage.connect {
         let at = (&*stage, &**route);
         let span = run_span(&facts, &route.key);
-        let asking =
-            authorization::ask(&core, at, &mut facts, &mut run, &request, &mut asked);
+        let asking = authorization::ask(&core, at, &mut facts, &mut run, &request, &mut asked);
         if let Err(refusal) = asking.instrument(span).await {
             count_refusal(&stage, &refusal);
             let ending = Ending {

@@ -1,0 +1,191 @@
+//! What the store's callers and its thread share.
+//!
+//! In:  calls about connections of other nodes.
+//! Out: questions on the bus, and what became of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Instant,
+};
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::{
+    counts::{BusCounts, Counters},
+    directory::Directory,
+    keys::Keys,
+    options::RedisOptions,
+    orphans::Desk,
+    outbox::Outbox,
+    scripts::{node, texts},
+    standing::Standing,
+    wire::{Answer, Question},
+};
+use crate::{
+    Audience, ConnectionId, ConnectionList, DeliveryError, Invocations, LocalConnection, MemoryStore, NodeId,
+    Reply, Scope, SendReport, Unavailable,
+};
+
+/// All but the connections.
+pub(super) struct Bus {
+    pub(super) options: RedisOptions,
+    pub(super) keys: Arc<Keys>,
+    pub(super) standing: Standing,
+    pub(super) counters: Counters,
+    pub(super) outbox: Outbox,
+    pub(super) directory: Arc<Directory>,
+    pub(super) desk: Arc<Desk>,
+    /// The last probe that came back.
+    pub(super) probed: watch::Sender<u64>,
+}
+
+/// The store behind its handle.
+pub(super) struct Core<C> {
+    pub(super) bus: Arc<Bus>,
+    pub(super) inner: MemoryStore<C>,
+    /// Sends that this node was asked for by name.
+    pub(super) sends: Invocations<SendReport>,
+}
+
+impl Bus {
+    pub(super) fn counts(&self) -> BusCounts {
+        let (waiting, queued_bytes) = self.outbox.load();
+        BusCounts {
+            waiting: waiting as u64,
+            queued_bytes: queued_bytes as u64,
+            ..self.counters.snapshot()
+        }
+    }
+
+    /// Asks another node. Known at once where nobody can be asked.
+    pub(super) fn ask(&self, to: NodeId, question: Question) -> Reply<Answer> {
+        let unavailable = Answer::Failed(DeliveryError::Unavailable);
+        let asked = match self.standing.link() {
+            Some(_) => self.outbox.ask(to, question, self.options.patience()),
+            None => Err(Unavailable),
+        };
+        match asked {
+            Ok(answer) => {
+                self.counters.sent.add(1);
+                Reply::Later(Box::pin(async move { answer.await.unwrap_or(unavailable) }))
+            }
+            Err(Unavailable) => {
+                self.counters.refused.add(1);
+                Reply::ready(unavailable)
+            }
+        }
+    }
+
+    /// The other nodes that have members of an audience, in the order of their numbers.
+    pub(super) async fn others(
+        &self,
+        scope: &Scope,
+        audience: &Audience,
+    ) -> Result<Vec<NodeId>, Unavailable> {
+        let name = self.keys.audience(scope, audience).ok_or(Unavailable)?;
+        let link = self.standing.link().ok_or(Unavailable)?;
+        let mut command = redis::cmd("SMEMBERS");
+        let members = link.query(command.arg(name)).await.map_err(|_| Unavailable)?;
+        let own = self.standing.caller().node;
+        let members = texts(members);
+        let mut nodes: Vec<_> = members.iter().filter_map(|member| node(member)).collect();
+        nodes.retain(|node| *node != own);
+        nodes.sort_unstable();
+        Ok(nodes)
+    }
+
+    /// Asks every other node that has members of an audience, side by side. A list of connections
+    /// is split among the nodes that its ids name.
+    pub(super) async fn ask_others(
+        &self,
+        scope: &Scope,
+        audience: Audience,
+        question: impl Fn(NodeId, Audience) -> Question,
+    ) -> Result<Vec<(Audience, Answer)>, Unavailable> {
+        let parts: Vec<(NodeId, Audience)> = match audience {
+            Audience::Connections(list) => {
+                let own = self.standing.caller().node;
+                let parts = split(list.as_slice());
+                parts.into_iter().filter(|(node, _)| *node != own).collect()
+            }
+            audience => {
+                let nodes = self.others(scope, &audience).await?;
+                nodes.into_iter().map(|node| (node, audience.clone())).collect()
+            }
+        };
+        let asked = parts.into_iter().map(|(node, part)| {
+            let answer = self.ask(node, question(node, part.clone()));
+            async { (part, answer.await) }
+        });
+        Ok(join_all(asked).await)
+    }
+}
+
+/// The parts of a list that are each one node's.
+pub(super) fn split(ids: &[ConnectionId]) -> BTreeMap<NodeId, Audience> {
+    let mut parts: BTreeMap<NodeId, Vec<ConnectionId>> = BTreeMap::new();
+    for id in ids {
+        parts.entry(id.node()).or_default().push(*id);
+    }
+    let list = |ids| ConnectionList::new(ids).expect("a part of a list is no longer than it");
+    parts.into_iter().map(|(node, ids)| (node, Audience::Connections(list(ids)))).collect()
+}
+
+/// Adds up what nodes answered to a send. `except` are not gone: nobody asked about them.
+pub(super) fn add_reports(
+    total: &mut SendReport,
+    answers: Vec<(Audience, Answer)>,
+    except: &[ConnectionId],
+) -> Result<(), Unavailable> {
+    let mut all_answered = Ok(());
+    for (part, answer) in answers {
+        match answer {
+            Answer::Report { recipients, gone } => {
+                total.recipients += recipients;
+                total.nodes += u32::from(recipients > 0);
+                total.gone.extend(gone);
+            }
+            Answer::Failed(DeliveryError::Gone) => {
+                if let Audience::Connections(list) = part {
+                    let gone = list.into_vec().into_iter().filter(|id| !except.contains(id));
+                    total.gone.extend(gone);
+                }
+            }
+            _ => all_answered = Err(Unavailable),
+        }
+    }
+    all_answered
+}
+
+/// Adds up what nodes counted. A node that is gone has nobody.
+pub(super) fn add_numbers(answers: Vec<(Audience, Answer)>) -> Result<u64, Unavailable> {
+    answers.into_iter().try_fold(0u64, |total, (_, answer)| match answer {
+        Answer::Number(number) => Ok(total.saturating_add(number)),
+        Answer::Failed(DeliveryError::Gone) => Ok(total),
+        _ => Err(Unavailable),
+    })
+}
+
+impl<C: LocalConnection> Core<C> {
+    /// Whether this node may answer in its own name.
+    pub(super) fn may_answer(&self) -> bool {
+        self.bus.standing.holds(Instant::now())
+    }
+}
+
+/// The same reply, said otherwise.
+pub(super) fn then<T, U>(
+    reply: Reply<T>,
+    say: impl FnOnce(T) -> U + Send + 'static,
+) -> Reply<U>
+where
+    T: Unpin + Send + 'static,
+{
+    match reply {
+        Reply::Ready(Some(value)) => Reply::ready(say(value)),
+        Reply::Ready(None) => Reply::Ready(None),
+        Reply::Later(later) => Reply::Later(Box::pin(async move { say(later.await) })),
+    }
+}

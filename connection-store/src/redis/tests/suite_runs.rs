@@ -1,0 +1,29 @@
+//! The suite that every store must pass.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::server::Server;
+use super::{Store, start};
+use crate::suite;
+
+fn fresh_prefix() -> String {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    format!("suite{}", SERIAL.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn pair(server: &Server) -> (Store, Store) {
+    let prefix = fresh_prefix();
+    (start(&server.url(), &prefix).await, start(&server.url(), &prefix).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_passes_the_suite() {
+    let server = Server::start();
+    suite::run_all(async || start(&server.url(), &fresh_prefix()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_pass_the_suite() {
+    let server = Server::start();
+    suite::run_all_across(async || pair(&server).await).await;
+}

@@ -1,0 +1,77 @@
+//! A keep-alive connection to the management API, over which one post at a time is made.
+//!
+//! In:  readiness of its socket; whole requests.
+//! Out: the body of each answer.
+//!
+//! Holds always: only a 200 whose body has a declared length is an answer; all else fails the run.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::SocketAddr,
+};
+
+use mio::{Interest, Token, net::TcpStream};
+
+use crate::{
+    client::{self, ClientError},
+    crowd::Crowd,
+    failure::Failure,
+    http::{self, BodyLength},
+};
+
+/// One posting connection.
+#[derive(Debug)]
+pub(crate) struct Poster {
+    stream: TcpStream,
+    /// The start of an answer whose rest has not come.
+    partial: Vec<u8>,
+}
+
+impl Poster {
+    /// Begins to connect; the first event of `token` says that it has.
+    pub(crate) fn connect(
+        server: SocketAddr,
+        token: usize,
+        crowd: &mut Crowd,
+    ) -> Result<Self, Failure> {
+        let mut stream = client::start_connect(server, crowd.sources.next())?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        crowd.poll.registry().register(&mut stream, Token(token), interest)?;
+        Ok(Self { stream, partial: Vec::new() })
+    }
+
+    /// Sends a whole request; the one before must have been answered.
+    pub(crate) fn post(&mut self, request: &[u8]) -> Result<(), Failure> {
+        // One post is under way at a time, and far smaller than a socket's buffer.
+        Ok(self.stream.write_all(request)?)
+    }
+
+    /// The body of the answer to the post under way, once it is there whole.
+    pub(crate) fn read_answer<'s>(
+        &mut self,
+        scratch: &'s mut [u8],
+    ) -> Result<Option<&'s [u8]>, Failure> {
+        let kept = self.partial.len();
+        scratch[..kept].copy_from_slice(&self.partial);
+        let filled = match self.stream.read(&mut scratch[kept..]) {
+            Ok(0) => return Err(ClientError::Ended.into()),
+            Ok(count) => kept + count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let answer = &scratch[..filled];
+        self.partial.clear();
+        if let Some(end) = http::head_end(answer) {
+            let head = &answer[..end];
+            match (http::status(head), http::body_length(head)) {
+                (Some([b'2', b'0', b'0']), BodyLength::Bytes(body)) if filled == end + body => {
+                    return Ok(Some(&answer[end..]));
+                }
+                (Some([b'2', b'0', b'0']), BodyLength::Bytes(body)) if filled < end + body => {}
+                _ => return Err(Failure::PostRefused(http::first_line(answer))),
+            }
+        }
+        self.partial.extend_from_slice(answer);
+        Ok(None)
+    }
+}
