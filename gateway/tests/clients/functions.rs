@@ -136,9 +136,8 @@ impl Served {
         for (key, value) in keys {
             toml = toml.local_function_key(FUNCTION, key, value);
         }
-        let home = text_of(folders.home.path());
-        let environment =
-            [("PATH", path().as_str()), ("HOME", home.as_str()), ("XDG_STATE_HOME", home.as_str())];
+        let (path, home) = (path(), text_of(folders.home.path()));
+        let environment = [("PATH", &*path), ("HOME", &*home), ("XDG_STATE_HOME", &*home)];
         let gateway = TestGateway::start_with(GATEWAY, &change(toml).build(), &environment).await;
         Self { gateway, folders }
     }

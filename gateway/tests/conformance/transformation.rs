@@ -98,6 +98,23 @@ async fn a_mock_on_connect_accepts_with_200_and_refuses_with_500() {
     for status in [300, 401, 403, 500, 503] {
         assert_eq!(refused(&at(status)).await.status, status);
     }
+    // Nobody said more than the status, so the gateway does, in its own form.
+    let forbidden = refused(&at(403)).await;
+    assert_eq!(forbidden.json()["message"], "Forbidden");
+    assert_eq!(forbidden.header("x-amzn-errortype"), Some("ForbiddenException"));
+}
+
+/// websocket-api, 3.2: what a template says to a client that is refused is what the client reads.
+#[tokio::test]
+async fn a_template_words_the_refusal_of_a_mock() {
+    let toml = GatewayToml::new()
+        .mock("door")
+        .request_template("door", "application/json", r#"{"statusCode": 403}"#)
+        .response_template("door", "$default", "$default", r#"{"sorry": "$context.stage"}"#)
+        .route("$connect", "door");
+    let gateway = start(&toml).await;
+    let said = refused(&gateway.ws_url("prod")).await;
+    assert_eq!((said.status, said.json()), (403, serde_json::json!({"sorry": "prod"})));
 }
 
 /// websocket-api, 6.1: "template absent or without statusCode".

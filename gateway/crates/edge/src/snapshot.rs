@@ -337,6 +337,11 @@ impl StageEntry {
 }
 
 impl RouteEntry {
+    /// Whether what the integration answers is a backend's own answer.
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.integration.as_ref().is_some_and(CompiledIntegration::is_proxy)
+    }
+
     /// Whether a failure may be logged now: one a second and route, with how many were not since.
     pub(crate) fn may_warn(&self, now_ms: u64) -> Option<u64> {
         let last = self.last_warning_ms.load(Ordering::Relaxed);

@@ -119,6 +119,11 @@ impl CompiledIntegration {
         matches!(self.target, Target::Echo { .. })
     }
 
+    /// Whether the answer is the backend's own, rather than what templates make of it.
+    pub fn is_proxy(&self) -> bool {
+        matches!(self.target, Target::HttpProxy(_) | Target::FunctionProxy(_))
+    }
+
     /// Calls the backend, over one of this core's `pools`, and waits for its whole answer.
     ///
     /// Dropping the future ends the call; the connection that it used is closed then.

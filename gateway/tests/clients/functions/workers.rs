@@ -191,7 +191,8 @@ async fn watched_workers_start_again_when_a_file_changes_also_after_one_that_doe
 async fn workers_that_are_not_watched_stay_when_a_file_changes() {
     let folders = Folders::new();
     page(&folders, "one");
-    let served = Served::run(folders, &python("page"), &[], |toml| toml).await;
+    // One worker: a second would be started with the new file.
+    let served = Served::run(folders, &python("page"), &[("max_workers", "1")], |toml| toml).await;
     let mut client = served.connect().await;
     until_it_says(&mut client, "one").await;
     page(&served.folders, "three");
@@ -221,11 +222,12 @@ async fn a_gateway_that_is_told_to_end_leaves_no_worker() {
 
 #[tokio::test]
 async fn a_gateway_that_is_killed_leaves_no_worker() {
-    let served = Served::start(WORKER, &[]).await;
+    let served = Served::start(WORKER, &[("max_workers", "1")]).await;
     let mut client = served.connect().await;
     let told = tell(&mut client).await;
-    // One that is at work, too.
-    send(&mut client, json!({ "do": "hang" })).await;
+    // An idle one would see by itself that its Runtime API is gone; this one is at work.
+    send(&mut client, json!({ "do": "work" })).await;
+    journal(&served.folders, "begin\n").await;
     served.gateway.kill().await;
     wait_until(DEADLINE, "the worker is gone", async || !runs(&told)).await;
 }

@@ -41,7 +41,7 @@ use crate::{
         response::{Response, append_date},
     },
     node::Phase,
-    snapshot::{StageEntry, StageIndex},
+    snapshot::{RouteEntry, StageEntry, StageIndex},
     transport::{self, Peer, Tls},
 };
 
@@ -294,7 +294,8 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
         }
         None => None,
     };
-    match decide(invoked.as_ref(), facts.id, &run) {
+    let is_proxy = stage.connect.as_deref().is_some_and(RouteEntry::is_proxy);
+    match decide(invoked.as_ref(), is_proxy, facts.id, &run) {
         Err((outcome, response)) => {
             stage.metrics.connect(outcome);
             let ending = Ending {
@@ -368,6 +369,7 @@ impl Drop for Reachable<'_> {
 /// with, or the refusal.
 fn decide<'a>(
     invoked: Option<&'a Invoked>,
+    is_proxy: bool,
     connection_id: OpaqueId,
     run: &Run,
 ) -> Result<Option<&'a str>, (ConnectOutcome, Response)> {
@@ -386,6 +388,12 @@ fn decide<'a>(
             let response = frame(502, "InternalServerErrorException", message);
             Err((ConnectOutcome::IntegrationError, response))
         }
+        // No backend's answer: without a body of the template's, the gateway says something itself.
+        Some(Ok(answer)) if !is_proxy && answer.body.is_empty() => {
+            let status = http::StatusCode::from_u16(answer.status).unwrap_or_default();
+            let message = status.canonical_reason().unwrap_or("Refused");
+            Err((ConnectOutcome::Refused, frame(answer.status, error_type(answer.status), message)))
+        }
         // The status was the integration's, and so is the body.
         Some(Ok(answer)) => {
             let text = |name: http::HeaderName| {
@@ -402,14 +410,23 @@ fn decide<'a>(
         }
         Some(Err(err)) => {
             let status = err.status().as_u16();
-            let error_type = match status {
-                429 => "TooManyRequestsException",
-                415 => "UnsupportedMediaTypeException",
-                _ => "InternalServerErrorException",
-            };
+            let error_type = error_type(status);
             let response = frame(status, error_type, err.error_message().as_str());
             Err((ConnectOutcome::IntegrationError, response))
         }
+    }
+}
+
+/// `x-amzn-ErrorType` of a refusal with this status.
+fn error_type(status: u16) -> &'static str {
+    match status {
+        401 => "UnauthorizedException",
+        403 => "ForbiddenException",
+        404 => "NotFoundException",
+        415 => "UnsupportedMediaTypeException",
+        429 => "TooManyRequestsException",
+        400..=499 => "BadRequestException",
+        _ => "InternalServerErrorException",
     }
 }
 
