@@ -82,7 +82,7 @@ struct Served {
 struct Folders {
     /// The function's `directory`.
     code: TempDir,
-    /// The gateway's state, and a home without anybody's AWS profiles.
+    /// The gateway's state and temporary files, and a home without anybody's AWS profiles.
     home: TempDir,
 }
 
@@ -137,7 +137,8 @@ impl Served {
             toml = toml.local_function_key(FUNCTION, key, value);
         }
         let (path, home) = (path(), text_of(folders.home.path()));
-        let environment = [("PATH", &*path), ("HOME", &*home), ("XDG_STATE_HOME", &*home)];
+        let environment =
+            [("PATH", &*path), ("HOME", &*home), ("XDG_STATE_HOME", &*home), ("TMPDIR", &*home)];
         let gateway = TestGateway::start_with(GATEWAY, &change(toml).build(), &environment).await;
         Self { gateway, folders }
     }

@@ -218,6 +218,9 @@ async fn a_gateway_that_is_told_to_end_leaves_no_worker() {
     let ended = served.gateway.terminate(DEADLINE).await;
     assert!(ended.status.success(), "{:?}\n{}", ended.status, ended.stderr);
     assert!(!runs(&told));
+    let left = fs::read_dir(served.folders.home.path()).expect("a folder").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["tidegate"], "nothing but its state is kept");
 }
 
 #[tokio::test]
