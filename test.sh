@@ -33,6 +33,7 @@ install_packages() {
   command -v cmake >/dev/null || packages+=(cmake)
   command -v xz >/dev/null || packages+=(xz-utils)
   [ -x "${TIDEGATE_CHROMIUM:-/usr/bin/chromium}" ] || packages+=(chromium)
+  command -v redis-server >/dev/null || packages+=(redis-server) # of the tests, each its own; Sentinel is in it
   command -v openssl >/dev/null || packages+=(openssl) # certificates and a client for the TLS tests
   # Debian's python3 can make a virtual environment only with python3-venv.
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)

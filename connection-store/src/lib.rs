@@ -10,6 +10,8 @@
 //!                               └──► (a bus: every node that has members) ────────┘
 //! ```
 //!
+//! Two stores: [`MemoryStore`] for a node by itself, [`RedisStore`] for several that share a Redis.
+//!
 //! Holds always: an id is handed out once; a receipt means that the owner's send queue took the
 //! message; a connection is found under its own api and stage only; who has ended is in no group.
 //!
@@ -42,9 +44,9 @@ pub use invocations::{Begun, Duplicate, Invocation, Invocations};
 pub use memory::{MemoryStore, Pause};
 pub use message::{CloseRequest, Message, MessageKind};
 pub use page::{Cursor, InvalidCursor, InvalidPageLimit, Page, PageLimit};
-pub use redis::{
-    BusCounts, InvalidRedisUrl, NodeState, Orphan, Orphans, RedisOptions, RedisStore,
-};
+#[cfg(any(test, feature = "suite"))]
+pub use redis::check_bus_message;
+pub use redis::{BusCounts, InvalidRedisUrl, NodeState, Orphan, Orphans, RedisOptions, RedisStore};
 pub use store::{
     ConnectionStore, DeliveryError, Description, Lease, LocalConnection, Receipt, Reply, Scope,
     SendError,

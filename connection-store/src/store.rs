@@ -18,8 +18,8 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Audience, CallName, CloseRequest, ConnectionId, Cursor, GroupName, Message, NodeId, Page, PageLimit,
-    SendReport, Unavailable,
+    Audience, CallName, CloseRequest, ConnectionId, Cursor, GroupName, Message, NodeId, Page,
+    PageLimit, SendReport, Unavailable,
 };
 
 /// The api and stage that a connection belongs to; under any other its id is unknown.

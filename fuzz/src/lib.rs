@@ -6,6 +6,7 @@
 //! The functions are here rather than in `fuzz_targets/` so that the crate's own tests replay the
 //! kept inputs through the very same code, without a fuzzer.
 
+pub mod bus;
 pub mod flow;
 pub mod model;
 pub mod vtl;

@@ -37,9 +37,9 @@ use self::{
     walk::{Receivers, in_steps, wake_once},
 };
 use crate::{
-    Audience, CallName, CloseRequest, ConnectionId, ConnectionStore, Cursor, DeliveryError, Description,
-    GroupName, InterestWatcher, Invocations, Lease, LocalConnection, Message, NodeId, Page, PageLimit, Receipt,
-    Reply, Scope, SendError, SendReport, Unavailable, once::once,
+    Audience, CallName, CloseRequest, ConnectionId, ConnectionStore, Cursor, DeliveryError,
+    Description, GroupName, InterestWatcher, Invocations, Lease, LocalConnection, Message, NodeId,
+    Page, PageLimit, Receipt, Reply, Scope, SendError, SendReport, Unavailable, once::once,
 };
 
 /// All connections of a cluster of one node, sharded. The default store (`kind = "memory"`), and

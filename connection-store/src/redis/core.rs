@@ -3,11 +3,7 @@
 //! In:  calls about connections of other nodes.
 //! Out: questions on the bus, and what became of them.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -24,8 +20,8 @@ use super::{
     wire::{Answer, Question},
 };
 use crate::{
-    Audience, ConnectionId, ConnectionList, DeliveryError, Invocations, LocalConnection, MemoryStore, NodeId,
-    Reply, Scope, SendReport, Unavailable,
+    Audience, ConnectionId, ConnectionList, DeliveryError, Invocations, LocalConnection,
+    MemoryStore, NodeId, Reply, Scope, SendReport, Unavailable,
 };
 
 /// All but the connections.
@@ -176,10 +172,7 @@ impl<C: LocalConnection> Core<C> {
 }
 
 /// The same reply, said otherwise.
-pub(super) fn then<T, U>(
-    reply: Reply<T>,
-    say: impl FnOnce(T) -> U + Send + 'static,
-) -> Reply<U>
+pub(super) fn then<T, U>(reply: Reply<T>, say: impl FnOnce(T) -> U + Send + 'static) -> Reply<U>
 where
     T: Unpin + Send + 'static,
 {

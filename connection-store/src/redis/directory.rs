@@ -46,14 +46,21 @@ pub(super) struct Directory {
 #[derive(Default)]
 struct Pending {
     is_open: bool,
+    fresh: News,
+    /// On its way, older than what is fresh.
+    writing: News,
+    /// Changes so far.
+    serial: u64,
+}
+
+#[derive(Default)]
+struct News {
     /// The name of each audience, and whether it has members.
     interest: HashMap<Vec<u8>, bool>,
     /// Facts that are new, or to be forgotten.
     facts: HashMap<ConnectionId, Option<Bytes>>,
     /// In the directory, and nowhere else.
     strays: Vec<Vec<u8>>,
-    /// Changes so far.
-    serial: u64,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -87,12 +94,12 @@ impl Directory {
 
     /// A connection's facts are to be kept.
     pub(super) fn keep(&self, id: ConnectionId, facts: Bytes) {
-        self.change(|pending| _ = pending.facts.insert(id, Some(facts)));
+        self.change(|pending| _ = pending.fresh.facts.insert(id, Some(facts)));
     }
 
     /// A connection's facts are needed no more.
     pub(super) fn forget(&self, id: ConnectionId) {
-        self.change(|pending| _ = pending.facts.insert(id, None));
+        self.change(|pending| _ = pending.fresh.facts.insert(id, None));
     }
 
     /// Is ready when all changes up to now stand in the directory.
@@ -140,13 +147,20 @@ impl Directory {
         }
     }
 
-    /// Everything that is pending, in batches, and the change up to which they go.
+    /// Everything that is pending, in batches, and the change up to which they go. It counts as not
+    /// written until [`Self::was_written`]: the write may be cut off anywhere.
     fn take(&self) -> (Vec<Changes>, u64) {
         let mut pending = self.pending();
-        let (interest, facts) = (mem::take(&mut pending.interest), mem::take(&mut pending.facts));
-        let (strays, serial) = (mem::take(&mut pending.strays), pending.serial);
-        drop(pending);
-        (split(interest, facts, strays), serial)
+        let Pending { fresh, writing, .. } = &mut *pending;
+        writing.interest.extend(fresh.interest.drain());
+        writing.facts.extend(fresh.facts.drain());
+        writing.strays.append(&mut fresh.strays);
+        (writing.batches(), pending.serial)
+    }
+
+    fn was_written(&self, serial: u64) {
+        self.pending().writing = News::default();
+        self.progress.send_modify(|progress| progress.written = serial);
     }
 
     /// Writes what changes, for as long as the link works.
@@ -175,7 +189,7 @@ impl Directory {
                 return Err(End::Broken);
             }
         }
-        self.progress.send_modify(|progress| progress.written = serial);
+        self.was_written(serial);
         Ok(())
     }
 
@@ -203,7 +217,7 @@ impl Directory {
         let kept: HashMap<ConnectionId, Bytes> = kept.collect();
 
         let mut pending = self.pending();
-        let pending = &mut *pending;
+        let pending = &mut pending.fresh;
         // What came meanwhile is newer.
         for audience in interest.into_iter().filter(|known| !audiences.contains(known)) {
             pending.interest.entry(audience).or_insert(false);
@@ -225,43 +239,42 @@ impl Directory {
     }
 }
 
-/// Puts changes together, at most [`BATCH`] in each batch.
-fn split(
-    interest: HashMap<Vec<u8>, bool>,
-    facts: HashMap<ConnectionId, Option<Bytes>>,
-    strays: Vec<Vec<u8>>,
-) -> Vec<Changes> {
-    let (mut batches, mut batch) = (Vec::new(), Changes::default());
-    let full = |batch: &mut Changes, batches: &mut Vec<Changes>| {
-        if batch.len() >= BATCH {
-            batches.push(mem::take(batch));
+impl News {
+    /// All of it, at most [`BATCH`] in each batch.
+    fn batches(&self) -> Vec<Changes> {
+        let (mut batches, mut batch) = (Vec::new(), Changes::default());
+        let full = |batch: &mut Changes, batches: &mut Vec<Changes>| {
+            if batch.len() >= BATCH {
+                batches.push(mem::take(batch));
+            }
+        };
+        for (audience, has_members) in &self.interest {
+            let list = if *has_members { &mut batch.joined } else { &mut batch.left };
+            list.push(audience.clone());
+            full(&mut batch, &mut batches);
         }
-    };
-    for (audience, has_members) in interest {
-        if has_members { &mut batch.joined } else { &mut batch.left }.push(audience);
-        full(&mut batch, &mut batches);
-    }
-    for (id, facts) in facts {
-        match facts {
-            Some(facts) => batch.facts.push((id, facts)),
-            None => batch.forgotten.push(id.as_bytes().to_vec()),
+        for (id, facts) in &self.facts {
+            match facts {
+                Some(facts) => batch.facts.push((*id, facts.clone())),
+                None => batch.forgotten.push(id.as_bytes().to_vec()),
+            }
+            full(&mut batch, &mut batches);
         }
-        full(&mut batch, &mut batches);
+        for stray in &self.strays {
+            batch.forgotten.push(stray.clone());
+            full(&mut batch, &mut batches);
+        }
+        if !batch.is_empty() {
+            batches.push(batch);
+        }
+        batches
     }
-    for stray in strays {
-        batch.forgotten.push(stray);
-        full(&mut batch, &mut batches);
-    }
-    if !batch.is_empty() {
-        batches.push(batch);
-    }
-    batches
 }
 
 impl InterestWatcher for Directory {
     fn changed(&self, scope: &Scope, audience: Audience, has_members: bool) {
         if let Some(name) = self.keys.audience(scope, &audience) {
-            self.change(|pending| _ = pending.interest.insert(name, has_members));
+            self.change(|pending| _ = pending.fresh.interest.insert(name, has_members));
         }
     }
 }

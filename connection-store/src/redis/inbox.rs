@@ -30,7 +30,7 @@ pub(super) async fn read<C: LocalConnection>(
     under_way: &Arc<Semaphore>,
 ) {
     let counters = &core.bus.counters;
-    let items = match wire::items(message.into()) {
+    let items = match wire::items(&message.into()) {
         Ok(items) => items,
         Err(why) => return counters.dropped(why),
     };
@@ -42,8 +42,7 @@ pub(super) async fn read<C: LocalConnection>(
             }
             Ok((number, Body::Answer(answer))) => {
                 let was_asked = core.bus.outbox.arrived(number, answer);
-                let counter =
-                    if was_asked { &counters.receipts } else { &counters.dropped_late };
+                let counter = if was_asked { &counters.receipts } else { &counters.dropped_late };
                 counter.add(1);
             }
             Err(why) => counters.dropped(why),

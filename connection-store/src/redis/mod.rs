@@ -69,16 +69,16 @@ pub use self::{
     standing::NodeState,
 };
 use crate::{
-    Audience, CallName, CloseRequest, ConnectionId, ConnectionStore, Cursor,
-    DeliveryError, Description, GroupName, Lease, LocalConnection, MemoryStore, Message, NodeId,
-    Page, PageLimit, Receipt, Reply, Scope, SendReport, Unavailable,
+    Audience, CallName, CloseRequest, ConnectionId, ConnectionStore, Cursor, DeliveryError,
+    Description, GroupName, Lease, LocalConnection, MemoryStore, Message, NodeId, Page, PageLimit,
+    Receipt, Reply, Scope, SendReport, Unavailable,
 };
 
 /// All connections of several nodes that share a Redis 7, a Valkey, or their like (`kind =
 /// "redis"`). Its calls that take time are awaited under a tokio runtime with time.
 ///
 /// Dropped, it is as dead as a node that was killed: others find out when its lease ends. In order it
-/// goes by [`Self::leave`].
+/// goes by [`Self::leave_cluster`].
 pub struct RedisStore<C> {
     core: Arc<Core<C>>,
     orphans: Mutex<Option<mpsc::Receiver<Orphan>>>,
@@ -144,7 +144,7 @@ impl<C: LocalConnection> RedisStore<C> {
     /// Writes what the directory has not yet, and leaves it: other nodes say of this node's
     /// connections that they are gone, and claim those whose facts are still kept. The store reaches
     /// nobody afterwards. Takes no longer than two commands may.
-    pub async fn leave(&self) {
+    pub async fn leave_cluster(&self) {
         let (left, has_left) = oneshot::channel();
         if self.wishes.send(Wish::Leave(left)).await.is_ok() {
             let _ended = has_left.await;
@@ -161,11 +161,26 @@ impl<C: LocalConnection> RedisStore<C> {
     }
 }
 
+/// Reads a bus message as a node does, for a fuzzer: what is read can be written, and is then read
+/// as the same.
+///
+/// # Panics
+/// Where it is not.
+#[cfg(any(test, feature = "suite"))]
+pub fn check_bus_message(bytes: &[u8]) {
+    let Ok(items) = wire::items(&bytes::Bytes::copy_from_slice(bytes)) else { return };
+    for (number, body) in items.flatten() {
+        let item = wire::item(number, &body).expect("what a bus message held fits into one");
+        let again = wire::one_item(&item.into());
+        assert_eq!(again, Some((number, body)), "an item is not read as it was written");
+    }
+}
+
 /// What an answer says of a call that gives nothing but its success.
-fn done(answer: Answer) -> Result<(), DeliveryError> {
+fn done(answer: &Answer) -> Result<(), DeliveryError> {
     match answer {
         Answer::Done => Ok(()),
-        Answer::Failed(error) => Err(error),
+        Answer::Failed(error) => Err(*error),
         _ => Err(DeliveryError::Unavailable),
     }
 }
@@ -188,15 +203,13 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
     }
 
     fn insert(&self, connection: Arc<C>) {
-        let (id, facts) = (connection.id(), connection.disconnect_facts());
-        let scope = connection.scope().clone();
-        self.core.inner.insert(connection);
-        if let Some(facts) = facts {
-            self.bus().directory.keep(id, facts);
-        }
-        if !self.is_own(id) {
+        let id = connection.id();
+        self.core.inner.insert(Arc::clone(&connection));
+        if self.is_own(id) {
+            self.accepted(&connection);
+        } else {
             // The number was lost between `allocate` and here.
-            let _first = self.core.inner.close(&scope, id, supervisor::restart());
+            let _first = self.core.inner.close(connection.scope(), id, supervisor::restart());
         }
     }
 
@@ -205,7 +218,8 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
     }
 
     fn accepted(&self, connection: &C) {
-        if let Some(facts) = connection.disconnect_facts() {
+        let facts = connection.disconnect_facts();
+        if let Some(facts) = facts.filter(|_| self.is_own(connection.id())) {
             self.bus().directory.keep(connection.id(), facts);
         }
     }
@@ -231,7 +245,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
         }
         let question = Question::Post { scope: scope.clone(), id, message, call: None };
         let answer = self.bus().ask(id.node(), question);
-        then(answer, move |answer| done(answer).map(|()| Receipt { node: id.node() }))
+        then(answer, move |answer| done(&answer).map(|()| Receipt { node: id.node() }))
     }
 
     fn post_once(
@@ -247,7 +261,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
         let call = Some(call.clone());
         let question = Question::Post { scope: scope.clone(), id, message, call };
         let answer = self.bus().ask(id.node(), question);
-        then(answer, move |answer| done(answer).map(|()| Receipt { node: id.node() }))
+        then(answer, move |answer| done(&answer).map(|()| Receipt { node: id.node() }))
     }
 
     fn describe(
@@ -261,7 +275,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
         let answer = self.bus().ask(id.node(), Question::Describe { scope: scope.clone(), id });
         then(answer, |answer| match answer {
             Answer::Description(description) => Ok(description),
-            answer => done(answer).and(Err(DeliveryError::Unavailable)),
+            answer => done(&answer).and(Err(DeliveryError::Unavailable)),
         })
     }
 
@@ -275,7 +289,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
             return self.core.inner.close(scope, id, request);
         }
         let question = Question::Close { scope: scope.clone(), id, request };
-        then(self.bus().ask(id.node(), question), done)
+        then(self.bus().ask(id.node(), question), |answer| done(&answer))
     }
 
     fn join(
@@ -293,7 +307,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
             };
         }
         let question = Question::Join { scope: scope.clone(), id, group: group.clone() };
-        then(self.bus().ask(id.node(), question), done)
+        then(self.bus().ask(id.node(), question), |answer| done(&answer))
     }
 
     fn leave(
@@ -306,7 +320,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
             return self.core.inner.leave(scope, group, id);
         }
         let question = Question::Leave { scope: scope.clone(), id, group: group.clone() };
-        then(self.bus().ask(id.node(), question), done)
+        then(self.bus().ask(id.node(), question), |answer| done(&answer))
     }
 
     fn send(
@@ -459,8 +473,7 @@ impl<C: LocalConnection> Core<C> {
         except: Vec<ConnectionId>,
     ) -> Reply<Result<SendReport, Unavailable>> {
         let own = self.own_part(&audience);
-        let own =
-            own.map(|own| self.inner.send(scope, own, message.clone(), except.clone()));
+        let own = own.map(|own| self.inner.send(scope, own, message.clone(), except.clone()));
         if let Audience::Connections(list) = &audience {
             let node = self.inner.node();
             if list.as_slice().iter().all(|id| id.node() == node) {

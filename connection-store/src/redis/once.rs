@@ -144,7 +144,7 @@ fn write(report: &SendReport) -> Option<Vec<u8>> {
 }
 
 fn read(bytes: Vec<u8>) -> Option<SendReport> {
-    match wire::one_item(bytes.into())? {
+    match wire::one_item(&bytes.into())? {
         (nodes, Body::Answer(Answer::Report { recipients, gone })) => {
             Some(SendReport { recipients, nodes: nodes.try_into().ok()?, gone })
         }

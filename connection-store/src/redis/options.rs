@@ -61,7 +61,8 @@ impl RedisOptions {
             place: place + 1,
             problem: problem.to_owned(),
         };
-        let sentinel = |url: &str| url.starts_with("redis+sentinel:") || url.starts_with("rediss+sentinel:");
+        let sentinel =
+            |url: &str| url.starts_with("redis+sentinel:") || url.starts_with("rediss+sentinel:");
         let servers = match urls {
             [] => return Err(invalid(0, "is missing")),
             [only] if sentinel(only.as_ref()) => {
@@ -74,7 +75,10 @@ impl RedisOptions {
                 let read = |(place, url): (usize, &S)| {
                     let url = url.as_ref();
                     if sentinel(url) {
-                        return Err(invalid(place, "is a sentinel's: name all sentinels in one url"));
+                        return Err(invalid(
+                            place,
+                            "is a sentinel's: name all sentinels in one url",
+                        ));
                     }
                     let info = server(url).map_err(|problem| invalid(place, problem))?;
                     if info.redis_settings().db() != 0 {
@@ -82,7 +86,8 @@ impl RedisOptions {
                     }
                     Ok(info)
                 };
-                let nodes: Vec<_> = several.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+                let nodes: Vec<_> =
+                    several.iter().enumerate().map(read).collect::<Result<_, _>>()?;
                 ClusterClient::new(nodes.clone())
                     .map_err(|_| invalid(1, "differs from the first in user, password or TLS"))?;
                 Servers::Cluster(nodes)

@@ -194,12 +194,7 @@ pub(super) async fn feed(bus: &Bus, link: &Link, caller: Caller) -> End {
     }
 }
 
-async fn feed_from(
-    bus: &Bus,
-    link: &Link,
-    claimer: Caller,
-    dead: NodeId,
-) -> Result<(), End> {
+async fn feed_from(bus: &Bus, link: &Link, claimer: Caller, dead: NodeId) -> Result<(), End> {
     let (desk, key) = (&bus.desk, bus.keys.of_node("orphans", dead));
     let mut cursor = b"0".to_vec();
     loop {

@@ -103,8 +103,14 @@ impl Standing {
         self.set_delivers(false);
     }
 
+    /// The node has left, or its thread has ended.
+    pub(super) fn ended(&self) {
+        self.current().lease_until = None;
+    }
+
     pub(super) fn set_delivers(&self, delivers: bool) {
-        self.state.send_if_modified(|state| std::mem::replace(&mut state.delivers, delivers) != delivers);
+        self.state
+            .send_if_modified(|state| std::mem::replace(&mut state.delivers, delivers) != delivers);
     }
 
     /// The node has another number from now on. `lost`: it had held the old one.

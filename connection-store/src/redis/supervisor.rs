@@ -78,23 +78,41 @@ pub(super) async fn run<C: LocalConnection>(
     mut outgoing: mpsc::Receiver<Outgoing>,
     mut wishes: mpsc::Receiver<Wish>,
 ) {
+    let ending = Ending(Arc::clone(&core.bus));
     let mut state = Supervisor { core: Arc::clone(&core), has_held: false, is_first: true };
     let wish = tokio::select! {
         wish = state.supervise(&mut outgoing, &mut wishes) => wish,
         () = expire(&core) => None,
     };
-    core.bus.standing.went_offline();
-    core.bus.directory.close();
-    core.bus.outbox.give_up();
+    drop(ending);
     if let Some(Wish::Leave(left)) = wish {
         let _gone = left.send(());
     }
 }
 
+/// The thread ends, perhaps by a panic of a connection that it called: this node then speaks for
+/// nobody and is not ready, and whoever waits is told.
+struct Ending(Arc<Bus>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        unlink(&self.0);
+        self.0.standing.ended();
+    }
+}
+
+/// Nobody is reached any more.
+fn unlink(bus: &Bus) {
+    bus.standing.went_offline();
+    bus.directory.close();
+    bus.outbox.give_up();
+}
+
 /// Gives up questions whose time is over, for ever.
 async fn expire<C>(core: &Core<C>) {
     let bus = &core.bus;
-    let step = (bus.options.patience() / 20).clamp(Duration::from_millis(5), Duration::from_millis(100));
+    let step =
+        (bus.options.patience() / 20).clamp(Duration::from_millis(5), Duration::from_millis(100));
     let mut clock = time::interval(step);
     loop {
         clock.tick().await;
@@ -120,10 +138,7 @@ impl<C: LocalConnection> Supervisor<C> {
         loop {
             let begun = Instant::now();
             let (end, wish) = self.serve(outgoing, wishes).await;
-            let bus = &self.core.bus;
-            bus.standing.went_offline();
-            bus.directory.close();
-            bus.outbox.give_up();
+            unlink(&self.core.bus);
             match end {
                 End::Stopped => return wish,
                 End::Fallen => self.take_another_number(),

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
 use crate::{
-    Audience, CallName, ConnectionList, Cursor, Description, Invocations, Lease, MemoryStore, NodeId, Page, PageLimit,
-    Receipt, SendReport, Unavailable, once::once,
+    Audience, CallName, ConnectionList, Cursor, Description, Invocations, Lease, MemoryStore,
+    NodeId, Page, PageLimit, Receipt, SendReport, Unavailable, once::once,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

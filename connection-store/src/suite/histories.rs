@@ -6,7 +6,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    RecordingConnection, TestedStore, assert_ok, close_request, elsewhere, group, home, pages::whole, text,
+    RecordingConnection, TestedStore, assert_ok, close_request, elsewhere, group, home,
+    pages::whole, text,
 };
 use crate::{
     Audience, ConnectionId, ConnectionList, DeliveryError, LocalConnection, Message, Scope,

@@ -21,8 +21,8 @@ mod faults;
 mod groups;
 mod histories;
 mod pages;
-mod repetitions;
 mod recording;
+mod repetitions;
 
 use std::{
     fmt::Debug,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{TestedStore, elsewhere, group, groups::join_all, home, ids, open, open_as, open_many, settle};
+use super::{
+    TestedStore, elsewhere, group, groups::join_all, home, ids, open, open_as, open_many, settle,
+};
 use crate::{ConnectionId, Cursor, GroupName, LocalConnection, Page, PageLimit};
 
 /// Guarantee 10, while nothing changes.

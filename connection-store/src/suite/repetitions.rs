@@ -60,7 +60,7 @@ pub async fn a_send_that_comes_twice_is_made_once(owner: &TestedStore, caller: &
         assert_eq!(answer, Ok(report.clone()), "the report of one of six at once");
     }
     for member in &members {
-        assert_eq!(member.take(), [sent.clone()], "messages of a send that came twice");
+        assert_eq!(member.take(), vec![sent.clone()], "messages of a send that came twice");
     }
     // Another group, other exceptions, another stage: other calls.
     let except = vec![members[0].id()];

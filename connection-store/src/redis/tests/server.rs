@@ -31,7 +31,8 @@ impl Server {
 
     /// A server with more options, as on the command line.
     pub(in crate::redis) fn with(options: &[&str]) -> Self {
-        let mut arguments: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut arguments: Vec<String> =
+            options.iter().map(|option| (*option).to_owned()).collect();
         if !options.contains(&"--save") {
             arguments.extend(["--save".to_owned(), String::new()]);
         }
@@ -113,7 +114,7 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+pub(in crate::redis) fn free_port() -> u16 {
     // A cluster's own port is 10,000 above: below 55,536 and not among the ephemeral ones' end.
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -2,11 +2,16 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::server::Server;
-use super::{Store, start};
-use crate::suite;
+use super::{server::Server, start};
+use crate::{
+    RedisStore,
+    suite::{self, RecordingConnection},
+};
 
-fn fresh_prefix() -> String {
+type Store = RedisStore<RecordingConnection>;
+
+/// Stores of different prefixes know nothing of each other.
+pub(super) fn fresh_prefix() -> String {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     format!("suite{}", SERIAL.fetch_add(1, Ordering::Relaxed))
 }
@@ -19,7 +24,8 @@ async fn pair(server: &Server) -> (Store, Store) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_passes_the_suite() {
     let server = Server::start();
-    suite::run_all(async || start(&server.url(), &fresh_prefix()).await).await;
+    suite::run_all(async || start::<RecordingConnection>(&server.url(), &fresh_prefix()).await)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,11 +13,17 @@ pub(crate) enum Answer {
     Failed(DeliveryError),
     Description(Description),
     /// Of a send: who took the message, and which of a list are gone.
-    Report { recipients: u64, gone: Vec<ConnectionId> },
+    Report {
+        recipients: u64,
+        gone: Vec<ConnectionId>,
+    },
     /// Members, or connections that were closed.
     Number(u64),
     /// Some connections, and the place where the next page begins.
-    Page { connections: Vec<ConnectionId>, next: Option<u32> },
+    Page {
+        connections: Vec<ConnectionId>,
+        next: Option<u32>,
+    },
 }
 
 const DONE: u8 = 128;

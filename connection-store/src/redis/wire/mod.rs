@@ -34,12 +34,6 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// Before the items.
 const HEADER_BYTES: usize = 8;
 
-/// Between a bus message's beginning and an item's body, and what a body holds besides a payload.
-const OVERHEAD_BYTES: usize = 1024;
-
-/// The longest payload, or list of connections, that one item carries.
-pub(crate) const MAX_PAYLOAD_BYTES: usize = MAX_MESSAGE_BYTES - OVERHEAD_BYTES;
-
 const MAGIC: &[u8; 3] = b"tgb";
 
 /// Why bytes from the bus were dropped.
@@ -115,7 +109,7 @@ pub(crate) struct Items {
 }
 
 /// Reads a bus message's header.
-pub(crate) fn items(message: Bytes) -> Result<Items, Dropped> {
+pub(crate) fn items(message: &Bytes) -> Result<Items, Dropped> {
     if message.len() > MAX_MESSAGE_BYTES {
         return Err(Dropped::TooLong);
     }
@@ -134,7 +128,7 @@ pub(crate) fn items(message: Bytes) -> Result<Items, Dropped> {
 }
 
 /// Reads what [`item`] made, and nothing more.
-pub(crate) fn one_item(bytes: Bytes) -> Option<(u64, Body)> {
+pub(crate) fn one_item(bytes: &Bytes) -> Option<(u64, Body)> {
     let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?);
     let is_whole = usize::try_from(length).ok()?.checked_add(4)? == bytes.len();
     is_whole.then(|| read_item(bytes.slice(4..)))?

@@ -2,23 +2,60 @@
 
 use super::{reader::Reader, writer::Writer};
 use crate::{
-    Audience, CallName, CloseRequest, ConnectionId, ConnectionList, GroupName, Message, MessageKind,
-    PageLimit, Scope,
+    Audience, CallName, CloseRequest, ConnectionId, ConnectionList, GroupName, Message,
+    MessageKind, PageLimit, Scope,
 };
 
 /// A call, as the node that owns the connections has to make it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Question {
-    Post { scope: Scope, id: ConnectionId, message: Message, call: Option<CallName> },
-    Describe { scope: Scope, id: ConnectionId },
-    Close { scope: Scope, id: ConnectionId, request: CloseRequest },
-    Join { scope: Scope, id: ConnectionId, group: GroupName },
-    Leave { scope: Scope, id: ConnectionId, group: GroupName },
-    Send { scope: Scope, audience: Audience, message: Message, except: Vec<ConnectionId> },
-    CloseAudience { scope: Scope, audience: Audience, request: CloseRequest },
-    Count { scope: Scope, group: GroupName },
+    Post {
+        scope: Scope,
+        id: ConnectionId,
+        message: Message,
+        call: Option<CallName>,
+    },
+    Describe {
+        scope: Scope,
+        id: ConnectionId,
+    },
+    Close {
+        scope: Scope,
+        id: ConnectionId,
+        request: CloseRequest,
+    },
+    Join {
+        scope: Scope,
+        id: ConnectionId,
+        group: GroupName,
+    },
+    Leave {
+        scope: Scope,
+        id: ConnectionId,
+        group: GroupName,
+    },
+    Send {
+        scope: Scope,
+        audience: Audience,
+        message: Message,
+        except: Vec<ConnectionId>,
+    },
+    CloseAudience {
+        scope: Scope,
+        audience: Audience,
+        request: CloseRequest,
+    },
+    Count {
+        scope: Scope,
+        group: GroupName,
+    },
     /// A page of a group's members, or of the stage's connections.
-    Page { scope: Scope, group: Option<GroupName>, limit: PageLimit, place: u32 },
+    Page {
+        scope: Scope,
+        group: Option<GroupName>,
+        limit: PageLimit,
+        place: u32,
+    },
     /// From a node to itself.
     Probe,
 }
