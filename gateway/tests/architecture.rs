@@ -64,11 +64,7 @@ fn find_manifests(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of the project").flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        if path.is_dir()
-            && !name.starts_with('.')
-            && name != "target"
-            && name != "node_modules"
-        {
+        if path.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
             find_manifests(&path, found);
         } else if name == "Cargo.toml" {
             found.push(path);

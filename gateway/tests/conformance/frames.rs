@@ -37,8 +37,7 @@ async fn watched_echo(
     change: impl FnOnce(GatewayToml) -> GatewayToml,
 ) -> (TestGateway, FunctionBackend) {
     let function = FunctionBackend::accepting().await;
-    let toml =
-        watched_by(&function).echo("echo").two_way("$default", "echo");
+    let toml = watched_by(&function).echo("echo").two_way("$default", "echo");
     (start(&change(toml)).await, function)
 }
 

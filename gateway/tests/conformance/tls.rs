@@ -195,8 +195,7 @@ async fn tls_1_2_and_1_3_are_served_and_1_1_is_not() {
 async fn a_websocket_and_a_long_post_pass_through_tls() {
     let certificates = Certificates::make().await;
     let function = FunctionBackend::accepting().await;
-    let toml =
-        watched_by(&function).echo("echo").two_way("$default", "echo");
+    let toml = watched_by(&function).echo("echo").two_way("$default", "echo");
     let gateway = start(&certificates.on(toml, None)).await;
     for version in ["-tls1_2", "-tls1_3"] {
         let mut client = TlsPeer::connect(&gateway, &certificates, &words(version));

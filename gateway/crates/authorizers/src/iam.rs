@@ -73,12 +73,7 @@ fn signature_denial(refused: &SignatureError) -> Denial {
     Denial {
         error_type: refused.error_type(),
         message: refused.message(),
-        ..Denial::new(
-            DenialStatus::Forbidden,
-            "signature",
-            Owner::Client,
-            refused.to_string(),
-        )
+        ..Denial::new(DenialStatus::Forbidden, "signature", Owner::Client, refused.to_string())
     }
 }
 
@@ -91,12 +86,8 @@ mod tests {
 
     use super::*;
 
-    const ARN: StageArn<'_> = StageArn {
-        region: "us-east-1",
-        account_id: "123456789012",
-        api_id: "chat",
-        stage: "prod",
-    };
+    const ARN: StageArn<'_> =
+        StageArn { region: "us-east-1", account_id: "123456789012", api_id: "chat", stage: "prod" };
 
     fn check(now_s: u64, headers: &[(&str, &[u8])]) -> Result<IamFacts, Denial> {
         let policy = json!({
@@ -110,13 +101,8 @@ mod tests {
             user: None,
             policy: PolicyDocument::from_json(&policy).ok(),
         };
-        let request = SignedRequest {
-            method: "GET",
-            raw_path: "/prod",
-            raw_query: "",
-            headers,
-            body: b"",
-        };
+        let request =
+            SignedRequest { method: "GET", raw_path: "/prod", raw_query: "", headers, body: b"" };
         let circumstances = Circumstances {
             source_ip: Ipv4Addr::LOCALHOST.into(),
             secure_transport: false,

@@ -87,11 +87,7 @@ impl RequestAuthorizer {
         self.ask(pools, attempt).await.map_err(|refused| refused.denial())
     }
 
-    async fn ask(
-        &self,
-        pools: &BackendPools,
-        attempt: &Attempt<'_>,
-    ) -> Result<Granted, Refused> {
+    async fn ask(&self, pools: &BackendPools, attempt: &Attempt<'_>) -> Result<Granted, Refused> {
         let event = attempt.event;
         if let Some(missing) = missing_identity(&self.identity_source, event) {
             return Err(Refused::NoIdentity(described(missing)));

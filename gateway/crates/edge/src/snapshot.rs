@@ -193,9 +193,8 @@ impl Snapshot {
         let mut used_logs = Vec::new();
         for api in &configuration.apis {
             let mut names = HashMap::new();
-            let models = ModelSet::compile(&api.models).map_err(|invalid| CompileError::Models {
-                api: api.id.to_string(),
-                reason: joined(invalid.iter()),
+            let models = ModelSet::compile(&api.models).map_err(|invalid| {
+                CompileError::Models { api: api.id.to_string(), reason: joined(invalid.iter()) }
             })?;
             for stage in &api.stages {
                 let index = registry.stage(api.id.as_str(), stage.name.as_str());
@@ -217,8 +216,9 @@ impl Snapshot {
                     aws: &aws,
                     functions: compiler.functions,
                 };
-                let entry = StageCompiler { api, stage, index, models: &models, arn, around, compiler }
-                    .compile()?;
+                let entry =
+                    StageCompiler { api, stage, index, models: &models, arn, around, compiler }
+                        .compile()?;
                 stages[position] = Some(Arc::new(entry));
                 names.insert(stage.name.to_string(), index);
             }
@@ -391,11 +391,8 @@ impl StageCompiler<'_> {
         let keys = api.routes.iter().map(|route| route.key.as_str());
         // Events of a kind that has no route are counted and logged under the kind's own key.
         let always = [RouteKey::CONNECT, RouteKey::DISCONNECT];
-        let metrics = self.compiler.metrics.stage(
-            api.id.as_str(),
-            stage.name.as_str(),
-            keys.chain(always),
-        );
+        let metrics =
+            self.compiler.metrics.stage(api.id.as_str(), stage.name.as_str(), keys.chain(always));
         let handles = |key: &str| {
             metrics.route(key).cloned().expect("handles were made for every route and @connections")
         };
@@ -406,7 +403,10 @@ impl StageCompiler<'_> {
         }
         Ok(StageEntry {
             index: self.index,
-            scope: Arc::new(Scope { api: api.id.as_str().into(), stage: stage.name.as_str().into() }),
+            scope: Arc::new(Scope {
+                api: api.id.as_str().into(),
+                stage: stage.name.as_str().into(),
+            }),
             variables: stage.variables.clone(),
             expression: api.route_selection_expression.clone(),
             connect: routes.remove(RouteKey::CONNECT),
@@ -459,9 +459,7 @@ impl StageCompiler<'_> {
     fn authorizer(&self, index: usize) -> Result<RouteAuthorizer, CompileError> {
         let authorizer = &self.api.authorizers[index];
         Ok(match &authorizer.kind {
-            AuthorizerKind::Iam(keys) => {
-                RouteAuthorizer::Iam(IamAuthorizer::new(keys, &self.arn))
-            }
+            AuthorizerKind::Iam(keys) => RouteAuthorizer::Iam(IamAuthorizer::new(keys, &self.arn)),
             AuthorizerKind::Jwt(rules) => {
                 let verifier = JwtVerifier::new((**rules).clone(), self.compiler.jwt_keys);
                 RouteAuthorizer::Asked(CompiledAuthorizer::Jwt(Box::new(verifier)))

@@ -486,6 +486,9 @@ mod tests {
             assert!(line.ends_with(&format!(" {value}")), "{start}: {line}");
         }
         drop(open);
-        assert_eq!(line_of(&metrics.render(&[]), "tidegate_connections "), "tidegate_connections 0");
+        assert_eq!(
+            line_of(&metrics.render(&[]), "tidegate_connections "),
+            "tidegate_connections 0"
+        );
     }
 }

@@ -114,7 +114,8 @@ async fn serve_requests(
                 let response = match &request {
                     Request::Answer(response) => response.clone(),
                     _ => {
-                        let refuse = |head: Head<'_, '_>| management::payload_too_large(&core, &head);
+                        let refuse =
+                            |head: Head<'_, '_>| management::payload_too_large(&core, &head);
                         with_head(&bytes[..head_end], refuse)
                             .unwrap_or_else(|_| Response::bad_request("malformed request"))
                     }

@@ -62,10 +62,7 @@ impl Refusal {
             error_type: Some(self.error_type),
             extra: self.extra,
             request_id: Some(request_id),
-            ..Response::json(
-                self.status,
-                error_frame(self.told.message, connection_id, request_id),
-            )
+            ..Response::json(self.status, error_frame(self.told.message, connection_id, request_id))
         }
     }
 }
