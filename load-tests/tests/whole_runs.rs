@@ -83,8 +83,8 @@ fn the_raw_server_has_no_local_functions() {
     assert!(errors.contains("the raw server has no local functions"), "{errors}");
 }
 
-/// What a stand-in for the gateway does with a message of 64 bytes.
-type Reply = fn(&mut [u8]);
+/// What a stand-in for the gateway does with a message of at most 125 bytes.
+type Reply = fn(&mut Vec<u8>);
 
 /// Upgrades each caller and answers its messages, changed by `reply`.
 fn stand_in(reply: Reply) -> String {
@@ -112,13 +112,16 @@ fn converse(mut stream: TcpStream, reply: Reply) -> std::io::Result<()> {
           Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
     )?;
     loop {
-        let mut frame = [0; 2 + 4 + 64];
-        stream.read_exact(&mut frame)?;
-        let (header, payload) = frame.split_at_mut(6);
-        assert_eq!(header[..2], [0x81, 0x80 | 64], "one masked text frame of 64 bytes");
-        payload.iter_mut().zip(header[2..].iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
-        reply(payload);
-        stream.write_all(&[&[0x81, 64], &*payload].concat())?;
+        let mut header = [0; 2 + 4];
+        stream.read_exact(&mut header)?;
+        let [0x81, length @ 0x80..=0xfd, mask @ ..] = header else {
+            panic!("one masked text frame with its length in one byte, not {header:?}")
+        };
+        let mut payload = vec![0; usize::from(length & 0x7f)];
+        stream.read_exact(&mut payload)?;
+        payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+        reply(&mut payload);
+        stream.write_all(&[&[0x81, payload.len() as u8], &payload[..]].concat())?;
     }
 }
 
@@ -140,9 +143,13 @@ fn stand_in_binary(folder: &Path, address: &str, exit_code: u8) -> String {
 
 /// One run of `echo` against a stand-in; the exit code and the error text.
 fn echo_against(reply: Reply, exit_code: u8) -> (Option<i32>, String) {
+    run_against("echo", reply, exit_code)
+}
+
+fn run_against(scenario: &str, reply: Reply, exit_code: u8) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("folder");
     let binary = stand_in_binary(folder.path(), &stand_in(reply), exit_code);
-    let sizes = ["echo", "--connections", "3", "--seconds", "1", "--servers", "gateway"];
+    let sizes = [scenario, "--connections", "3", "--seconds", "1", "--servers", "gateway"];
     let output = load_tests(&[&sizes[..], &["--gateway", &binary]].concat());
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -157,6 +164,28 @@ fn one_altered_byte_of_a_reply_fails_the_run() {
     let (code, errors) = echo_against(|payload| payload[30] ^= 1, 0);
     assert_eq!(code, Some(1));
     assert!(errors.contains("a reply is not the message that was sent"), "{errors}");
+}
+
+#[test]
+fn a_worker_that_got_another_number_of_events_than_there_were_replies_fails_the_run() {
+    let (code, errors) = run_against(
+        "function",
+        |payload| {
+            if payload.starts_with(br#"{"action":"times""#) {
+                *payload = br#"{"events":1,"p50_ns":1000}"#.to_vec();
+            }
+        },
+        0,
+    );
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("events that the worker got: 1, where"), "{errors}");
+}
+
+#[test]
+fn a_member_that_is_not_told_that_it_joined_fails_the_run() {
+    let (code, errors) = run_against("group", |payload| *payload = b"no".to_vec(), 0);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("a message that nobody asked for: no"), "{errors}");
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub(super) struct ApiSection {
     /// Hosts that lead to this api: an exact one such as `chat.example.com`, or `*.example.com`,
     /// which covers one more label. An exact host wins over a wildcard.
     pub(super) domains: Vec<String>,
+    /// Paths of custom domains that lead to a stage: API Gateway's API mappings. A host of these
+    /// serves nothing else.
+    pub(super) api_mappings: Vec<ApiMappingSection>,
     /// Browser origins that are admitted, such as `https://chat.example.com` or
     /// `https://*.example.com`; another one gets 403. Absent: all are admitted. Clients that send
     /// no `Origin` are no browsers and are always admitted.
@@ -71,6 +74,7 @@ impl Default for ApiSection {
             protocol: Protocol::default(),
             route_selection_expression: None,
             domains: Vec::new(),
+            api_mappings: Vec::new(),
             allowed_origins: None,
             binary: BinaryWord::default(),
             post_during_connect: PostDuringConnectWord::default(),
@@ -83,6 +87,21 @@ impl Default for ApiSection {
             routes: BTreeMap::new(),
         }
     }
+}
+
+/// One path of a custom domain.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["domain", "stage"]))]
+pub(super) struct ApiMappingSection {
+    /// A host such as `ws.example.com`, or `*.example.com`. Other apis may have other keys of it.
+    pub(super) domain: Option<String>,
+    /// What the first segment of the path must be: `v1` serves `wss://ws.example.com/v1` and
+    /// `https://ws.example.com/v1/@connections/…`. 1 to 300 of `A-Z a-z 0-9` and `$-_.+!*'()`.
+    /// Absent: whatever no other key of the host takes, and the path names no stage.
+    pub(super) key: Option<String>,
+    /// The name of one of the api's stages.
+    pub(super) stage: Option<String>,
 }
 
 /// What clients speak.

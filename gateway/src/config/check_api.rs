@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_model::{
-    AccessLogSettings, Api, ApiId, DomainPattern, SelectionExpression, Stage, StageName,
+    AccessLogSettings, Api, ApiId, ApiMapping, DomainPattern, SelectionExpression, Stage, StageName,
 };
 
 use super::{
-    api_file::{AccessLogSection, ApiSection, Compression, Protocol, StageSection},
+    api_file::{
+        AccessLogSection, ApiMappingSection, ApiSection, Compression, Protocol, StageSection,
+    },
     check::unless_bad,
     file::GatewayFile,
     key_path::KeyPath,
@@ -39,6 +41,7 @@ pub(super) fn apis(
         .map(|(id, section)| ApiCheck { file, section, key: key.key(id), around, report }.api(id))
         .collect();
     unique_domains(sections, key, report);
+    unique_mappings(sections, key, report);
     apis.into_iter().collect()
 }
 
@@ -73,7 +76,68 @@ pub(super) struct ApiCheck<'a, 'r, 't> {
     pub(super) report: &'r mut Report<'t>,
 }
 
+/// A host that is mapped serves its mappings only, and each key of it leads to one stage.
+fn unique_mappings(
+    sections: &BTreeMap<String, ApiSection>,
+    key: &KeyPath,
+    report: &mut Report<'_>,
+) {
+    let domains: Vec<_> = sections
+        .iter()
+        .flat_map(|(id, section)| section.domains.iter().map(move |text| (id, text)))
+        .filter_map(|(id, text)| Some((id, text.parse::<DomainPattern>().ok()?)))
+        .collect();
+    let mut taken = BTreeMap::new();
+    for (id, section) in sections {
+        let array = key.key(id).key("api_mappings");
+        for (index, mapping) in section.api_mappings.iter().enumerate() {
+            let domain = mapping.domain.as_deref().and_then(|text| text.parse().ok());
+            let Some(domain) = domain.map(|domain: DomainPattern| domain) else { continue };
+            let key = report.item(&array, index);
+            if let Some((other, _)) = domains.iter().find(|(_, known)| *known == domain) {
+                let message = format!("`{domain}` is one of the domains of apis.{other} already");
+                report.problem(&key.key("domain"), message);
+            }
+            let pair = (domain.to_string(), mapping.key.clone());
+            if let Some(other) = taken.insert(pair, id) {
+                let message = match &mapping.key {
+                    Some(name) => format!("`{name}` of `{domain}` leads to apis.{other} already"),
+                    None => format!("the rest of `{domain}` leads to apis.{other} already"),
+                };
+                report.problem(&key, message);
+            }
+        }
+    }
+}
+
 impl ApiCheck<'_, '_, '_> {
+    /// The paths of custom domains.
+    fn mappings(&mut self) -> Option<Vec<ApiMapping>> {
+        let array = self.key.key("api_mappings");
+        let section = self.section;
+        let mut mappings = Some(Vec::new());
+        for (index, section) in section.api_mappings.iter().enumerate() {
+            let key = self.report.item(&array, index);
+            let mapping = self.mapping(section, &key);
+            mappings = mappings.zip(mapping).map(|(mut all, mapping)| {
+                all.push(mapping);
+                all
+            });
+        }
+        mappings
+    }
+
+    fn mapping(&mut self, section: &ApiMappingSection, key: &KeyPath) -> Option<ApiMapping> {
+        let domain = section.domain.as_deref();
+        let domain = domain.and_then(|text| self.parsed(text, &key.key("domain")));
+        let name = section.key.as_deref().map(|text| self.parsed(text, &key.key("key")));
+        let stages = &self.section.stages;
+        let names = Names::new("stage", "the api", self.key.key("stages"), stages.keys());
+        let wanted = section.stage.as_deref();
+        let stage = wanted.and_then(|name| names.find(name, &key.key("stage"), self.report));
+        Some(ApiMapping { domain: domain?, key: unless_bad(name)?, stage: stage? })
+    }
+
     fn api(mut self, id: &str) -> Option<Api> {
         let section = self.section;
         // The one protocol that there is, without compression: more of them are looked at here.
@@ -81,6 +145,7 @@ impl ApiCheck<'_, '_, '_> {
         let id = self.parsed::<ApiId, _>(id, &self.key.clone());
         let route_selection_expression = self.route_selection_expression();
         let domains = self.all_parsed(&section.domains, "domains");
+        let mappings = self.mappings();
         let allowed_origins = section
             .allowed_origins
             .as_ref()
@@ -118,6 +183,7 @@ impl ApiCheck<'_, '_, '_> {
             id: id?,
             route_selection_expression: route_selection_expression?,
             domains: domains?,
+            mappings: mappings?,
             allowed_origins: unless_bad(allowed_origins)?,
             binary: section.binary.into(),
             post_during_connect: section.post_during_connect.into(),

@@ -347,6 +347,51 @@ fn an_access_key_is_given_once_and_counted_as_the_file_has_it() {
 }
 
 #[test]
+fn a_path_of_a_custom_domain_leads_to_one_stage() {
+    let api = |id: &str, mappings: &str| {
+        SMALL
+            .replace("chat", id)
+            .replace("action\"\n", &format!("action\"\napi_mappings = [{mappings}]\n"))
+    };
+    let mapping = |rest: &str| format!("{{ domain = \"d.example.com\", {rest} }}");
+    let good = api(
+        "one",
+        &[mapping("key = \"v1\", stage = \"prod\""), mapping("stage = \"prod\"")].join(", "),
+    );
+    let one = &loaded(parse(&good, Path::new("."), "f")).configuration.apis[0];
+    let keys: Vec<_> =
+        one.mappings.iter().map(|m| m.key.as_ref().map(|key| key.as_str())).collect();
+    assert_eq!(keys, [Some("v1"), None]);
+    for (mappings, said) in [
+        (mapping("key = \"a/b\", stage = \"prod\""), "`a/b` is no mapping key"),
+        (mapping("stage = \"prd\""), "there is no stage \"prd\", did you mean `prod`?"),
+        (
+            [mapping("stage = \"prod\""), mapping("stage = \"prod\"")].join(", "),
+            "the rest of `d.example.com` leads to apis.one already",
+        ),
+        ("{ domain = \"no host\", stage = \"prod\" }".to_owned(), "`no host` is no domain"),
+    ] {
+        let lines: Vec<_> = lines(parse(&api("one", &mappings), Path::new("."), "f"));
+        assert!(lines.len() == 1 && lines[0].contains(said), "{said}: {lines:?}");
+    }
+    let text = format!(
+        "{}{}",
+        api("one", &mapping("key = \"v1\", stage = \"prod\"")),
+        api("two", &mapping("key = \"v1\", stage = \"prod\""))
+            .replace("action\"\n", "action\"\ndomains = [\"d.example.com\"]\n"),
+    );
+    let lines: Vec<_> = lines(parse(&text, Path::new("."), "f"));
+    assert!(
+        lines.iter().any(|line| line.contains("`v1` of `d.example.com` leads to apis.one already")),
+        "{lines:?}"
+    );
+    assert!(
+        lines.iter().any(|line| line.contains("is one of the domains of apis.two already")),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn a_domain_leads_to_one_api() {
     let api = |id: &str| {
         SMALL

@@ -421,6 +421,59 @@ integration = "watcher"
     }
 }
 
+/// websocket-api, 12.3, 12.4 and item 118: a key of a custom domain stands in the stage's place, in
+/// upgrades and in calls of the management API; a mapping without a key takes the rest.
+#[tokio::test]
+async fn api_mappings_serve_a_stage_under_a_domain_of_its_own() {
+    let function = FunctionBackend::accepting().await;
+    let mappings = r#"[
+        { domain = "d.example.com", key = "v1", stage = "prod" },
+        { domain = "*.example.com", stage = "beta" },
+        { domain = "d.example.com", key = "V2", stage = "beta" },
+    ]"#;
+    let toml = watched_by(&function).stage("beta").api("api_mappings", mappings);
+    let gateway = start(&toml).await;
+    for (host, path, stage) in [
+        ("d.example.com", "/v1", Some("prod")),
+        ("D.example.com:443", "/v1/", Some("prod")),
+        ("d.example.com", "/V2/sub", Some("beta")),
+        // An exact host that is mapped serves its keys, and nothing of the wildcard's.
+        ("d.example.com", "/v2", None),
+        ("d.example.com", "/prod", None),
+        ("d.example.com", "/", None),
+        ("x.example.com", "/", Some("beta")),
+        ("x.example.com", "/prod", Some("beta")),
+        ("elsewhere.example.org", "/v1", None),
+        ("elsewhere.example.org", "/prod", Some("prod")),
+    ] {
+        let headers = [&UPGRADE[..], &[("Host", host)]].concat();
+        let response = http_call(&gateway.http_url(), "GET", path, &headers, b"").await;
+        let Some(stage) = stage else {
+            assert_refusal(&response, 403, "ForbiddenException");
+            continue;
+        };
+        assert_eq!(response.status, 101, "{host}{path}");
+        let event = function.next_event("CONNECT").await;
+        assert_eq!(event["requestContext"]["stage"], stage, "{host}{path}");
+        assert_eq!(event["requestContext"]["domainName"], host);
+    }
+    let mut client = Client::connect(&gateway.ws_url("prod")).await;
+    let mut beta = Client::connect(&gateway.ws_url("beta")).await;
+    let id = connection_id(&function).await;
+    let of_beta = connection_id(&function).await;
+    let post = |host: &'static str, path: String| {
+        let url = gateway.http_url();
+        async move { http_call(&url, "POST", &path, &[("Host", host)], b"pushed").await.status }
+    };
+    assert_eq!(post("d.example.com", format!("/v1/@connections/{id}")).await, 200);
+    assert_eq!(client.next_text().await, "pushed");
+    assert_eq!(post("x.example.com", format!("/@connections/{of_beta}")).await, 200);
+    assert_eq!(beta.next_text().await, "pushed");
+    assert_eq!(post("d.example.com", format!("/prod/@connections/{id}")).await, 403);
+    assert_eq!(post("d.example.com", format!("/@connections/{id}")).await, 403);
+    assert_eq!(post("d.example.com", format!("/V2/@connections/{id}")).await, 410);
+}
+
 /// tidegate, section 2: `{api id}.localhost`, and the only api in the file.
 #[tokio::test]
 async fn the_only_api_answers_to_every_host() {

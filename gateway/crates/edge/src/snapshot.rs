@@ -32,8 +32,8 @@ use tidegate_integrations::{
 };
 use tidegate_model::{
     AccessKey, AccessLogFormat, Api, ApiKeySource, AuthorizerKind, Binary, Configuration,
-    DomainPattern, Limits, Management, OriginPattern, PostDuringConnect, RequiredParameter, Route,
-    RouteKey, SelectionExpression, Stage, Throttle,
+    DomainPattern, Limits, Management, MappingKey, OriginPattern, PostDuringConnect,
+    RequiredParameter, Route, RouteKey, SelectionExpression, Stage, Throttle,
 };
 use tidegate_telemetry::{AccessLog, AccessLogError, Metrics, RouteMetrics, StageMetrics};
 
@@ -122,8 +122,27 @@ pub(crate) struct Snapshot {
 pub(crate) struct ApiEntry {
     id: String,
     domains: Vec<DomainPattern>,
+    mappings: Vec<Mapping>,
     stages: HashMap<String, StageIndex>,
     pub(crate) allowed_origins: Option<Vec<OriginPattern>>,
+}
+
+/// One path of a custom domain.
+struct Mapping {
+    domain: DomainPattern,
+    key: Option<MappingKey>,
+    stage: String,
+}
+
+/// Where a request's host and path lead.
+pub(crate) struct Place<'s> {
+    pub(crate) api: &'s ApiEntry,
+    /// `None` where the path names no stage that is served.
+    pub(crate) stage: Option<StageIndex>,
+    /// Whether a stage of that name was served before a reload removed it.
+    pub(crate) was_removed: bool,
+    /// Whether the path's first segment named the stage, and what is asked for comes after it.
+    pub(crate) is_named: bool,
 }
 
 /// One stage with the routes of its api.
@@ -225,6 +244,15 @@ impl Snapshot {
             apis.push(ApiEntry {
                 id: api.id.to_string(),
                 domains: api.domains.clone(),
+                mappings: api
+                    .mappings
+                    .iter()
+                    .map(|mapping| Mapping {
+                        domain: mapping.domain.clone(),
+                        key: mapping.key.clone(),
+                        stage: api.stages[mapping.stage].name.to_string(),
+                    })
+                    .collect(),
                 stages: names,
                 allowed_origins: api.allowed_origins.clone(),
             });
@@ -271,9 +299,44 @@ impl Snapshot {
         })
     }
 
+    /// Where a request for `host` leads whose path has `first` as its first segment, decoded. `None`
+    /// where nobody answers to the host, or no mapping of it to the path.
+    pub(crate) fn place(&self, host: &str, first: Option<&str>) -> Option<Place<'_>> {
+        if let Some(mapped) = self.mapped(host_name(host), first) {
+            return mapped;
+        }
+        let api = self.api(host)?;
+        let stage = first.and_then(|name| api.stages.get(name).copied());
+        let was_removed = stage.is_none()
+            && first
+                .is_some_and(|name| self.removed.contains_key(&(api.id.clone(), name.to_owned())));
+        Some(Place { api, stage, was_removed, is_named: true })
+    }
+
+    /// The same for a host that has mappings; `None` where it has none. An exact host wins over a
+    /// wildcard, a key over the mapping without one (websocket-api, 12.3).
+    fn mapped(&self, name: &str, first: Option<&str>) -> Option<Option<Place<'_>>> {
+        let all = || self.apis.iter().flat_map(|api| api.mappings.iter().map(move |m| (api, m)));
+        let is_exact = |m: &Mapping| matches!(m.domain, DomainPattern::Exact(_));
+        let (_, found) = all()
+            .filter(|(_, mapping)| mapping.domain.matches(name))
+            .max_by_key(|(_, mapping)| is_exact(mapping))?;
+        let of_host = || all().filter(|(_, mapping)| mapping.domain == found.domain);
+        let keyed = of_host().find(|(_, mapping)| {
+            mapping.key.as_ref().is_some_and(|key| Some(key.as_str()) == first)
+        });
+        let chosen = keyed.or_else(|| of_host().find(|(_, mapping)| mapping.key.is_none()));
+        Some(chosen.map(|(api, mapping)| Place {
+            api,
+            stage: api.stages.get(&mapping.stage).copied(),
+            was_removed: false,
+            is_named: mapping.key.is_some(),
+        }))
+    }
+
     /// Which api a request is for, by its `Host` (tidegate, section 2): an exact domain, a
     /// wildcard, `{api id}.execute-api.…`, `{api id}.localhost`, the only api there is.
-    pub(crate) fn api(&self, host: &str) -> Option<&ApiEntry> {
+    fn api(&self, host: &str) -> Option<&ApiEntry> {
         let name = host_name(host);
         let by = |wanted: &dyn Fn(&ApiEntry) -> bool| self.apis.iter().find(|api| wanted(api));
         by(&|api| {
@@ -297,11 +360,6 @@ impl Snapshot {
         self.stages.get(index.0 as usize)?.as_ref()
     }
 
-    /// Whether `stage` of `api` was served before a reload removed it.
-    pub(crate) fn was_removed(&self, api: &ApiEntry, stage: &str) -> bool {
-        !self.removed.is_empty() && self.removed.contains_key(&(api.id.clone(), stage.to_owned()))
-    }
-
     /// Whether a stage is served, rather than being closed.
     pub(crate) fn serves(&self, index: StageIndex) -> bool {
         !self.removed.values().any(|removed| *removed == index)
@@ -310,13 +368,6 @@ impl Snapshot {
     /// An access key of the management API's.
     pub(crate) fn access_key(&self, access_key_id: &str) -> Option<&AccessKey> {
         self.access_keys.get(access_key_id)
-    }
-}
-
-impl ApiEntry {
-    /// The stage of that name.
-    pub(crate) fn stage(&self, name: &str) -> Option<StageIndex> {
-        self.stages.get(name).copied()
     }
 }
 

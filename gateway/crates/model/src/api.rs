@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    AccessLogFormat, ApiId, ApiKeySource, Authorizer, DomainPattern, Integration, OriginPattern,
-    ParameterSource, RouteKey, SelectionExpression, StageName,
+    AccessLogFormat, ApiId, ApiKeySource, Authorizer, DomainPattern, Integration, MappingKey,
+    OriginPattern, ParameterSource, RouteKey, SelectionExpression, StageName,
 };
 
 /// One WebSocket api (`[apis.<id>]`).
@@ -16,6 +16,8 @@ pub struct Api {
     pub route_selection_expression: SelectionExpression,
     /// Hosts that lead here. An exact one wins over a wildcard.
     pub domains: Vec<DomainPattern>,
+    /// Paths of hosts of their own that lead to stages; a pair of host and key is in one api.
+    pub mappings: Vec<ApiMapping>,
     /// Browser origins that are admitted; `None` admits all.
     pub allowed_origins: Option<Vec<OriginPattern>>,
     /// What a binary message does.
@@ -34,6 +36,18 @@ pub struct Api {
     pub models: BTreeMap<String, serde_json::Value>,
     /// Where a client's API key is found.
     pub api_key_source: ApiKeySource,
+}
+
+/// One API mapping of a custom domain (websocket-api, 12.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiMapping {
+    /// The host.
+    pub domain: DomainPattern,
+    /// What the path's first segment must equal; `None` takes what no other mapping of the host
+    /// takes, and the path then does not name the stage.
+    pub key: Option<MappingKey>,
+    /// Index into [`Api::stages`].
+    pub stage: usize,
 }
 
 /// What a binary message from a client does.

@@ -27,8 +27,8 @@ mod variable_text;
 
 pub use access_log_format::{AccessLogFormat, InvalidAccessLogFormat, Piece as AccessLogPiece};
 pub use api::{
-    AccessLogSettings, Api, Binary, BodyValidation, PostDuringConnect, RequiredParameter, Route,
-    Stage, Throttle,
+    AccessLogSettings, Api, ApiMapping, Binary, BodyValidation, PostDuringConnect,
+    RequiredParameter, Route, Stage, Throttle,
 };
 pub use authorizer::{
     AccessKey, Authorizer, AuthorizerKind, JwtAlgorithm, JwtAuthorizer, JwtKeys, OnExpiry,
@@ -42,7 +42,7 @@ pub use configuration::{
 pub use domain_pattern::{DomainPattern, InvalidDomainPattern, OriginPattern};
 pub use integration::{AwsTarget, Function, HttpTarget, Integration, IntegrationKind};
 pub use local_function::LocalFunction;
-pub use names::{ApiId, InvalidName, RouteKey, StageName};
+pub use names::{ApiId, InvalidName, MappingKey, RouteKey, StageName};
 pub use policy::{InvalidPolicy, PolicyDocument};
 pub use request_parameters::{
     InvalidParameter, ParameterSource, ParameterTarget, RequestParameter,

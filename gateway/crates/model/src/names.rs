@@ -11,6 +11,9 @@ pub enum InvalidName {
     /// Not of the shape of a stage name.
     #[error("`{0}` is no stage name: 1 to 128 of A-Z, a-z, 0-9, `_` and `-`")]
     Stage(String),
+    /// Not of the shape of an API mapping's key.
+    #[error("`{0}` is no mapping key: 1 to 300 of A-Z a-z 0-9 and $-_.+!*'()")]
+    MappingKey(String),
     /// A key that starts with `$` but is none of the three that do.
     #[error(
         "route key `{0}` is not formatted properly: only $connect, $disconnect and $default start with `$`"
@@ -76,6 +79,23 @@ impl FromStr for StageName {
     }
 }
 
+/// The first path segment that leads from a custom domain to a stage (websocket-api, 12.3).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MappingKey(Arc<str>);
+name_type!(MappingKey);
+
+impl FromStr for MappingKey {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"$-_.+!*'()".contains(&b);
+        if (1..=300).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName::MappingKey(text.to_owned()))
+        }
+    }
+}
+
 /// What a message is matched against: `$connect`, `$disconnect`, `$default`, or a key of the
 /// api's own, which does not start with `$`. Case matters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,6 +146,16 @@ mod tests {
         }
         for bad in ["", "a/b", "@connections", "$default", "a b"] {
             assert!(bad.parse::<StageName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mapping_key_is_one_path_segment() {
+        for good in ["v1", "$-_.+!*'()", &"a".repeat(300)] {
+            assert!(good.parse::<MappingKey>().is_ok(), "{good}");
+        }
+        for bad in ["", "a/b", "a b", "@connections", &"a".repeat(301)] {
+            assert!(bad.parse::<MappingKey>().is_err(), "{bad}");
         }
     }
 

@@ -86,7 +86,7 @@ async fn serve_requests(
             let request = classify(&core, port, &peer, &head);
             let expects = head.lists("expect", "100-continue");
             let only_head = head.method == "HEAD";
-            let limit = management::body_limit(&head, &core.node.snapshot().limits);
+            let limit = management::body_limit(&core.node.snapshot(), &head);
             (request, head.body_length(), head.keep_alive(), expects, only_head, limit)
         });
         let (request, length, keep_alive, expects, only_head, limit) = match read {

@@ -20,7 +20,7 @@ use super::{forbidden, gone};
 use crate::{
     core_state::Core,
     http::{head::Head, query, response::Response},
-    snapshot::{StageEntry, StageIndex},
+    snapshot::{Snapshot, StageEntry, StageIndex},
 };
 
 /// A key by which a repeated call is known is no longer than this.
@@ -28,7 +28,7 @@ const MAX_KEY_BYTES: usize = 255;
 
 /// A call's path and method, as they are.
 pub(super) struct Wanted {
-    /// Decoded, the stage first.
+    /// Decoded, the stage or the mapping's key first; empty where the path names neither.
     segments: Vec<String>,
     method: Method,
 }
@@ -93,16 +93,14 @@ pub(super) fn stage(
     if wanted.operation() == ManagementOperation::Unknown {
         return Err(forbidden());
     }
-    let name = wanted.segments.first().ok_or_else(forbidden)?;
-    let api = snapshot.api(head.header("host").unwrap_or("")).ok_or_else(forbidden)?;
-    let index = api
-        .stage(name)
-        .ok_or_else(|| if snapshot.was_removed(api, name) { gone() } else { forbidden() })?;
+    let host = head.header("host").unwrap_or("");
+    let place = snapshot.place(host, wanted.named()).ok_or_else(forbidden)?;
+    let index = place.stage.ok_or_else(|| if place.was_removed { gone() } else { forbidden() })?;
     snapshot.stage(index).cloned().ok_or_else(forbidden)
 }
 
 impl Wanted {
-    pub(super) fn of(head: &Head<'_, '_>) -> Self {
+    pub(super) fn of(snapshot: &Snapshot, head: &Head<'_, '_>) -> Self {
         let method = match head.method {
             "GET" => Method::Get,
             "POST" => Method::Post,
@@ -111,7 +109,24 @@ impl Wanted {
             _ => Method::Other,
         };
         // Split first, decoded afterwards: a %2F in an id is no separator.
-        Self { segments: segments(head.raw_path()).map(decoded).collect(), method }
+        let mut segments: Vec<String> = segments(head.raw_path()).map(decoded).collect();
+        let host = head.header("host").unwrap_or("");
+        let place = snapshot.place(host, segments.first().map(String::as_str));
+        if place.is_some_and(|place| !place.is_named) {
+            segments.insert(0, String::new());
+        }
+        Self { segments, method }
+    }
+
+    /// The path's own first segment.
+    fn named(&self) -> Option<&str> {
+        let first = self.segments.first().filter(|first| !first.is_empty());
+        first.or(self.segments.get(1)).map(String::as_str)
+    }
+
+    /// What follows the stage.
+    fn names(&self) -> Vec<&str> {
+        self.segments.iter().skip(1).map(String::as_str).collect()
     }
 
     /// What follows the stage, decoded, as policies name it.
@@ -122,8 +137,7 @@ impl Wanted {
     /// Which operation it is: for metrics, and to tell what there is from what there is not.
     pub(super) fn operation(&self) -> ManagementOperation {
         use ManagementOperation as Is;
-        let names: Vec<&str> = self.segments.iter().skip(1).map(String::as_str).collect();
-        match (&names[..], self.method) {
+        match (self.names().as_slice(), self.method) {
             (["@connections", _], Method::Post) => Is::Post,
             (["@connections", _], Method::Get) => Is::Get,
             (["@connections", _], Method::Delete) => Is::Delete,
@@ -151,8 +165,7 @@ impl Wanted {
 
     /// The methods that this path takes.
     fn allowed(&self) -> &'static str {
-        let names: Vec<&str> = self.segments.iter().skip(1).map(String::as_str).collect();
-        match &names[..] {
+        match self.names().as_slice() {
             ["@connections"] => "Allow: POST, GET\r\n",
             ["@users", _] => "Allow: POST, DELETE\r\n",
             ["@broadcast"] => "Allow: POST\r\n",

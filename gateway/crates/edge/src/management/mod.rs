@@ -14,7 +14,6 @@ mod call;
 mod caller;
 mod carry_out;
 
-use tidegate_model::Limits;
 use tidegate_telemetry::ManagementOperation;
 
 pub(crate) use carry_out::Answered;
@@ -23,6 +22,7 @@ use self::call::Work;
 use crate::{
     core_state::Core,
     http::{head::Head, response::Response},
+    snapshot::Snapshot,
     transport::Peer,
 };
 
@@ -31,6 +31,9 @@ const BATCH_BYTES_PER_ID: usize = 32;
 
 /// What a byte of a message takes at most in the JSON of a batch: `\u0000`.
 const BATCH_BYTES_PER_BYTE: usize = 6;
+
+/// What a batch is posted to.
+const COLLECTION: &str = "@connections";
 
 /// A call whose caller is known.
 pub(crate) struct Call {
@@ -48,9 +51,15 @@ pub(crate) fn is_call(raw_path: &str) -> bool {
 }
 
 /// How large a call's body may be, bytes: one message, or what a batch takes for one.
-pub(crate) fn body_limit(head: &Head<'_, '_>, limits: &Limits) -> usize {
-    let message = limits.max_message_bytes;
-    if call::Wanted::of(head).operation() == ManagementOperation::Batch {
+pub(crate) fn body_limit(snapshot: &Snapshot, head: &Head<'_, '_>) -> usize {
+    let message = snapshot.limits.max_message_bytes;
+    // Looked at closely only where it may be one: posts to one connection are on the hot path.
+    let ends_as_a_batch =
+        || call::segments(head.raw_path()).last().is_some_and(|s| call::decoded(s) == COLLECTION);
+    if head.method == "POST"
+        && ends_as_a_batch()
+        && call::Wanted::of(snapshot, head).operation() == ManagementOperation::Batch
+    {
         let ids = connection_store::ConnectionList::MAX_LENGTH * BATCH_BYTES_PER_ID;
         return message * BATCH_BYTES_PER_BYTE + ids;
     }
@@ -59,19 +68,20 @@ pub(crate) fn body_limit(head: &Head<'_, '_>, limits: &Limits) -> usize {
 
 /// The answer to a body over that limit.
 pub(crate) fn payload_too_large(core: &Core, head: &Head<'_, '_>) -> Response {
-    let operation = call::Wanted::of(head).operation();
+    let snapshot = core.node.snapshot();
+    let operation = call::Wanted::of(&snapshot, head).operation();
     core.node.metrics.management_request(operation, 413);
-    let limits = &core.node.snapshot().limits;
     if operation == ManagementOperation::Batch {
-        let message = format!("the body of a batch has at most {} bytes", body_limit(head, limits));
+        let limit = body_limit(&snapshot, head);
+        let message = format!("the body of a batch has at most {limit} bytes");
         return Response::error(413, "PayloadTooLargeException", &message);
     }
-    call::too_large(limits.max_message_bytes)
+    call::too_large(snapshot.limits.max_message_bytes)
 }
 
 /// Knows the caller, then reads what it wants.
 pub(crate) fn authorize(core: &Core, head: &Head<'_, '_>, peer: &Peer, body: &[u8]) -> Call {
-    let wanted = call::Wanted::of(head);
+    let wanted = call::Wanted::of(&core.node.snapshot(), head);
     let operation = wanted.operation();
     let what = caller::known(core, head, peer, body).and_then(|caller| {
         let stage = call::stage(core, head, &wanted)?;

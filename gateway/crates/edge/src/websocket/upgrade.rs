@@ -76,8 +76,9 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
 
     let snapshot = core.node.snapshot();
     let host = head.header("host").unwrap_or("");
-    let Some(api) = snapshot.api(host) else { return Err(respond(&Refusal::forbidden())) };
-    let Some(index) = stage_name(head.raw_path()).and_then(|name| api.stage(&name)) else {
+    let first = first_segment(head.raw_path());
+    let place = snapshot.place(host, first.as_deref());
+    let Some((api, index)) = place.and_then(|place| Some((place.api, place.stage?))) else {
         return Err(respond(&Refusal::forbidden()));
     };
     let Some(stage) = snapshot.stage(index) else { return Err(respond(&Refusal::forbidden())) };
@@ -193,7 +194,7 @@ fn handshake(head: &Head<'_, '_>) -> Result<String, Refusal> {
 }
 
 /// The first segment of the path, decoded. Sub paths and a trailing slash are tolerated.
-fn stage_name(raw_path: &str) -> Option<String> {
+fn first_segment(raw_path: &str) -> Option<String> {
     let first = raw_path.split('/').find(|segment| !segment.is_empty())?;
     Some(percent_decode_str(first).decode_utf8().ok()?.into_owned())
 }
