@@ -62,6 +62,29 @@ fn each_way_to_say_who_may_connect_is_taken_as_it_stands() {
     }
 }
 
+/// The page's first configuration is whole; the other is to be added to it.
+#[test]
+fn the_pages_local_function_and_its_one_on_aws_are_taken_as_they_stand() {
+    let page = read(&root().join("docs/functions.md"));
+    let blocks = blocks(&page, "toml");
+    let [whole, added] = blocks[..] else { panic!("two configurations: {blocks:?}") };
+    for text in [whole.to_owned(), format!("{whole}\n{added}")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(folder.path().join("functions/chat")).expect("a folder of the page");
+        let file = folder.path().join("gateway.toml");
+        fs::write(&file, &text).expect("write");
+        let checked = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .arg("check")
+            .arg(&file)
+            .env("AWS_SECRET_ACCESS_KEY", "a secret")
+            .output()
+            .expect("run tidegate check");
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{said}\n{text}");
+        assert_eq!(said, "", "no warnings either\n{text}");
+    }
+}
+
 /// Each is a whole file, but the one that says where the services are, which goes with any.
 #[test]
 fn each_example_of_templates_is_taken_as_it_stands() {
