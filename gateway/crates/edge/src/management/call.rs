@@ -31,6 +31,7 @@ pub(super) struct Wanted {
     /// Decoded, the stage or the mapping's key first; empty where the path names neither.
     segments: Vec<String>,
     method: Method,
+    operation: ManagementOperation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,7 +116,8 @@ impl Wanted {
         if place.is_some_and(|place| !place.is_named) {
             segments.insert(0, String::new());
         }
-        Self { segments, method }
+        let operation = operation(&segments, method);
+        Self { segments, method, operation }
     }
 
     /// The path's own first segment.
@@ -136,31 +138,7 @@ impl Wanted {
 
     /// Which operation it is: for metrics, and to tell what there is from what there is not.
     pub(super) fn operation(&self) -> ManagementOperation {
-        use ManagementOperation as Is;
-        match (self.names().as_slice(), self.method) {
-            (["@connections", _], Method::Post) => Is::Post,
-            (["@connections", _], Method::Get) => Is::Get,
-            (["@connections", _], Method::Delete) => Is::Delete,
-            (["@connections"], Method::Post) => Is::Batch,
-            (["@connections"], Method::Get) => Is::List,
-            (["@groups", _], Method::Post) => Is::GroupSend,
-            (["@groups", _], Method::Get) => Is::GroupCount,
-            (["@groups", _], Method::Delete) => Is::GroupClose,
-            (["@groups", _, "connections"], Method::Get) => Is::GroupList,
-            (["@groups", _, "connections", _], Method::Put) => Is::GroupJoin,
-            (["@groups", _, "connections", _], Method::Delete) => Is::GroupLeave,
-            (["@users", _], Method::Post) => Is::UserSend,
-            (["@users", _], Method::Delete) => Is::UserClose,
-            (["@broadcast"], Method::Post) => Is::Broadcast,
-            (
-                ["@connections" | "@groups" | "@users", _]
-                | ["@connections" | "@broadcast"]
-                | ["@groups", _, "connections"]
-                | ["@groups", _, "connections", _],
-                _,
-            ) => Is::Other,
-            _ => Is::Unknown,
-        }
+        self.operation
     }
 
     /// The methods that this path takes.
@@ -224,6 +202,36 @@ impl Wanted {
     fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, position: usize) -> Result<T, Response> {
         let text = self.segments.get(position).map_or("", String::as_str);
         text.parse().map_err(|err| Response::bad_request(&format!("{err}")))
+    }
+}
+
+/// Which operation a path and a method are. Found once for each call: posts are on the hot path.
+fn operation(segments: &[String], method: Method) -> ManagementOperation {
+    use ManagementOperation as Is;
+    let names: Vec<&str> = segments.iter().skip(1).map(String::as_str).collect();
+    match (names.as_slice(), method) {
+        (["@connections", _], Method::Post) => Is::Post,
+        (["@connections", _], Method::Get) => Is::Get,
+        (["@connections", _], Method::Delete) => Is::Delete,
+        (["@connections"], Method::Post) => Is::Batch,
+        (["@connections"], Method::Get) => Is::List,
+        (["@groups", _], Method::Post) => Is::GroupSend,
+        (["@groups", _], Method::Get) => Is::GroupCount,
+        (["@groups", _], Method::Delete) => Is::GroupClose,
+        (["@groups", _, "connections"], Method::Get) => Is::GroupList,
+        (["@groups", _, "connections", _], Method::Put) => Is::GroupJoin,
+        (["@groups", _, "connections", _], Method::Delete) => Is::GroupLeave,
+        (["@users", _], Method::Post) => Is::UserSend,
+        (["@users", _], Method::Delete) => Is::UserClose,
+        (["@broadcast"], Method::Post) => Is::Broadcast,
+        (
+            ["@connections" | "@groups" | "@users", _]
+            | ["@connections" | "@broadcast"]
+            | ["@groups", _, "connections"]
+            | ["@groups", _, "connections", _],
+            _,
+        ) => Is::Other,
+        _ => Is::Unknown,
     }
 }
 
