@@ -22,19 +22,28 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     blocks.filter_map(|rest| rest.split("```").next()).collect()
 }
 
+/// What `tidegate check` says of a file, in a folder with these folders in it; it must be taken.
+fn assert_taken_without_warnings(text: &str, folders: &[&str], variables: &[(&str, &str)]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for inner in folders {
+        fs::create_dir_all(folder.path().join(inner)).expect("a folder of the page");
+    }
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, text).expect("write");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    check.arg("check").arg(&file).envs(variables.iter().copied());
+    let checked = check.output().expect("run tidegate check");
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}\n{text}");
+    assert_eq!(said, "", "no warnings either\n{text}");
+}
+
 #[test]
 fn the_readmes_gateway_toml_is_taken_as_it_stands() {
     let readme = read(&root().join("README.md"));
     let blocks = blocks(&readme, "toml");
     let [text] = blocks[..] else { panic!("the README has one configuration: {blocks:?}") };
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("gateway.toml");
-    fs::write(&file, text).expect("write");
-    let checked = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("check").arg(&file).output();
-    let checked = checked.expect("run tidegate check");
-    let said = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{said}");
-    assert_eq!(said, "", "no warnings either");
+    assert_taken_without_warnings(text, &[], &[]);
 }
 
 /// The page's first configuration is whole; each of the others is to be added to it.
@@ -45,20 +54,9 @@ fn each_way_to_say_who_may_connect_is_taken_as_it_stands() {
     assert!(blocks.len() >= 7, "{} configurations", blocks.len());
     for (index, block) in blocks.iter().enumerate() {
         let text = if index == 0 { String::new() } else { format!("{}\n", blocks[0]) } + block;
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::create_dir_all(folder.path().join("functions/who")).expect("a folder of the page");
-        let file = folder.path().join("gateway.toml");
-        fs::write(&file, &text).expect("write");
-        let checked = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .arg("check")
-            .arg(&file)
-            .env("PARTNER_API_KEY", "a-key-of-twenty-or-more")
-            .env("DEVICE_SECRET", "a secret")
-            .output()
-            .expect("run tidegate check");
-        let said = String::from_utf8_lossy(&checked.stderr);
-        assert!(checked.status.success(), "{said}\n{text}");
-        assert_eq!(said, "", "no warnings either\n{text}");
+        let variables =
+            [("PARTNER_API_KEY", "a-key-of-twenty-or-more"), ("DEVICE_SECRET", "a secret")];
+        assert_taken_without_warnings(&text, &["functions/who"], &variables);
     }
 }
 
@@ -69,19 +67,11 @@ fn the_pages_local_function_and_its_one_on_aws_are_taken_as_they_stand() {
     let blocks = blocks(&page, "toml");
     let [whole, added] = blocks[..] else { panic!("two configurations: {blocks:?}") };
     for text in [whole.to_owned(), format!("{whole}\n{added}")] {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::create_dir_all(folder.path().join("functions/chat")).expect("a folder of the page");
-        let file = folder.path().join("gateway.toml");
-        fs::write(&file, &text).expect("write");
-        let checked = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .arg("check")
-            .arg(&file)
-            .env("AWS_SECRET_ACCESS_KEY", "a secret")
-            .output()
-            .expect("run tidegate check");
-        let said = String::from_utf8_lossy(&checked.stderr);
-        assert!(checked.status.success(), "{said}\n{text}");
-        assert_eq!(said, "", "no warnings either\n{text}");
+        assert_taken_without_warnings(
+            &text,
+            &["functions/chat"],
+            &[("AWS_SECRET_ACCESS_KEY", "a secret")],
+        );
     }
 }
 
@@ -97,15 +87,9 @@ fn each_example_of_templates_is_taken_as_it_stands() {
         } else {
             format!("{}\n{block}", blocks[0])
         };
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("gateway.toml");
         // So that the management API, of which the page says nothing, gives no warning.
-        fs::write(&file, format!("{text}\n[management]\nauth = \"none\"\n")).expect("write");
-        let checked = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("check").arg(&file).output();
-        let checked = checked.expect("run tidegate check");
-        let said = String::from_utf8_lossy(&checked.stderr);
-        assert!(checked.status.success(), "{said}\n{text}");
-        assert_eq!(said, "", "no warnings either\n{text}");
+        let text = format!("{text}\n[management]\nauth = \"none\"\n");
+        assert_taken_without_warnings(&text, &[], &[]);
     }
 }
 
