@@ -246,6 +246,13 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
     /// where they are not kept.
     fn ended(&self, _id: ConnectionId) {}
 
+    /// Whether it is for this node to run the `$disconnect` of a connection that it has accepted and
+    /// that has ended: `false` where another node has claimed it. Not ready while that is not known.
+    /// `true` at once, the default, where there is nobody else.
+    fn finishes(&self, _id: ConnectionId) -> Reply<bool> {
+        Reply::ready(true)
+    }
+
     /// Is ready when every node can know what this node was told so far: who is in which audience,
     /// and the facts of who was accepted.
     fn published(&self) -> Reply<Result<(), Unavailable>> {

@@ -230,6 +230,26 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
         }
     }
 
+    fn finishes(&self, id: ConnectionId) -> Reply<bool> {
+        let known = move |bus: &Bus| bus.standing.acts_for(id.node(), Instant::now());
+        if let Some(known) = known(self.bus()) {
+            return Reply::ready(known);
+        }
+        let bus = Arc::clone(&self.core.bus);
+        Reply::Later(Box::pin(async move {
+            let mut state = bus.standing.watch();
+            loop {
+                // Renewals are not told of: who delivers again has held the number anew, or lost it.
+                // The bus is held here, so that its state is told for as long as anybody waits.
+                let _told = state.wait_for(|it| it.delivers || it.node != id.node()).await.is_ok();
+                if let Some(known) = known(&bus) {
+                    return known;
+                }
+                tokio::time::sleep(bus.options.probing()).await;
+            }
+        }))
+    }
+
     fn published(&self) -> Reply<Result<(), Unavailable>> {
         self.bus().directory.published()
     }

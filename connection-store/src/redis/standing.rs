@@ -75,6 +75,17 @@ impl Standing {
         self.lease(now) != Lease::Lost
     }
 
+    /// Whether this node may act for what was accepted under the number `node`: `None` while others
+    /// may have taken over and it is not known.
+    pub(super) fn acts_for(&self, node: NodeId, now: Instant) -> Option<bool> {
+        let current = self.current();
+        if current.caller.node != node {
+            return Some(false);
+        }
+        // A number that was never held is in no directory, and nobody can take it over.
+        current.lease_until.is_none_or(|until| now < until).then_some(true)
+    }
+
     /// A renewal that was asked for at `asked` has succeeded.
     pub(super) fn renewed(&self, asked: Instant, lease: Duration) {
         self.current().lease_until = Some(asked + lease);
@@ -105,7 +116,8 @@ impl Standing {
 
     /// The node has left, or its thread has ended.
     pub(super) fn ended(&self) {
-        self.current().lease_until = None;
+        let mut current = self.current();
+        current.lease_until = current.lease_until.map(|until| until.min(Instant::now()));
     }
 
     pub(super) fn set_delivers(&self, delivers: bool) {

@@ -173,6 +173,8 @@ async fn a_node_that_was_taken_for_dead_closes_its_clients_and_comes_back_under_
     })
     .await;
     assert_eq!(frozen.counts().lost_leases, 1);
+    assert!(!frozen.finishes(id).await, "the survivor does");
+    assert!(frozen.finishes(next.id()).await);
     assert!(!connection.got().contains(&text("to a ghost")), "a ghost was served");
 }
 

@@ -1,5 +1,7 @@
 //! The server goes away, and comes back as it was or empty.
 
+use std::pin::pin;
+
 use super::{server::Server, *};
 
 /// What a node that never left finds when the server is back.
@@ -65,10 +67,14 @@ async fn killed_and_restarted_empty_the_directory_repairs_itself() {
 async fn stopped_for_longer_than_the_lease_nobody_claims_anybody() {
     let server = Server::start();
     let (owner, caller, connection, group) = nodes(&server).await;
+    assert!(owner.finishes(connection.id()).await, "whoever holds its lease ends its connections");
     server.stop();
     all_goes_on_alone(&owner, &caller, &connection).await;
-    tokio::time::sleep(2 * LEASE).await;
+    let mut finishes = pin!(owner.finishes(connection.id()));
+    let waited = tokio::time::timeout(2 * LEASE, &mut finishes).await;
+    assert!(waited.is_err(), "somebody else may have claimed it meanwhile");
     server.go_on();
+    assert!(finishes.await, "nobody has");
     all_is_well(&owner, &caller, &connection, &group).await;
     // Past the moment at which a lease that was not renewed would be claimed.
     tokio::time::sleep(2 * LEASE).await;
@@ -147,4 +153,16 @@ async fn without_sharded_channels_plain_ones_serve() {
     let (owner, caller, connection, group) = nodes(&server).await;
     all_is_well(&owner, &caller, &connection, &group).await;
     assert_eq!(server.cli(&["pubsub", "channels"]).lines().count(), 2);
+}
+
+/// No directory knows of a number that was never held, so nobody else can finish for it.
+#[tokio::test]
+async fn a_node_that_never_reached_the_server_finishes_its_connections_itself() {
+    let mut server = Server::start();
+    server.kill();
+    let alone = RedisStore::<TestConnection>::start(options(&server.url(), "t")).unwrap();
+    let connection = TestConnection::open(&alone, Some("facts"));
+    assert_eq!(alone.lease(), Lease::Lost);
+    let finishes = tokio::time::timeout(DEADLINE, alone.finishes(connection.id())).await;
+    assert_eq!(finishes, Ok(true));
 }
