@@ -7,14 +7,15 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_model::Configuration;
 use tidegate_telemetry::{LogFormat, start_logging};
 
 use crate::{
-    config, demo,
+    config::{self, Overrides, Problems, Source},
+    demo,
     exit::{fail, refuse, say},
-    render, serve,
+    health, render, serve,
 };
 
 /// A self-hosted real-time gateway, WebSocket first, that takes the place of Amazon API Gateway.
@@ -37,11 +38,7 @@ enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Starts a node. SIGTERM or Ctrl-C drains it, SIGHUP reloads the file.
-    Run {
-        /// The configuration, see docs/configuration.md.
-        #[arg(value_name = "gateway.toml")]
-        file: PathBuf,
-    },
+    Run(Configured),
     /// Runs the chat example: gateway, backend and page in this process.
     Demo {
         /// Where the gateway listens.
@@ -55,15 +52,35 @@ enum Command {
         page: SocketAddr,
     },
     /// Checks a file and prints what would be served.
-    Check {
-        /// The configuration, see docs/configuration.md.
-        #[arg(value_name = "gateway.toml")]
-        file: PathBuf,
+    Check(Configured),
+    /// Asks a running node whether it is ready; exit 0 when it is, else 1. For health checks.
+    Health {
+        /// The address of its `[admin]` port.
+        #[arg(long, default_value = "127.0.0.1:8081")]
+        admin: SocketAddr,
     },
     /// Prints the JSON Schema of gateway.toml, for editors.
     Schema,
     /// Renders a mapping template offline and prints exactly its output.
     Render(render::Files),
+}
+
+/// A file and what is set over it.
+#[derive(Debug, Args)]
+struct Configured {
+    /// The configuration, see docs/configuration.md.
+    #[arg(value_name = "gateway.toml")]
+    file: PathBuf,
+    /// Sets one key over the file's, as often as you like; the last of one key holds. KEY is a dotted
+    /// TOML key, VALUE is TOML, and a string where it is none: --set listen.address=127.0.0.1:0
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Configured {
+    fn source(self) -> Result<Source, Problems> {
+        Ok(Source { path: self.file, overrides: Overrides::read(&self.set)? })
+    }
 }
 
 impl Cli {
@@ -74,12 +91,13 @@ impl Cli {
             Format::Json => LogFormat::Json,
         };
         match self.command {
-            Command::Run { file } => {
+            Command::Run(configured) => {
                 if let Err(err) = start_logging(format) {
                     return fail(&err);
                 }
-                match config::load(&file) {
-                    Ok(loaded) => serve::run_file(&file, &loaded),
+                let loaded = configured.source().and_then(|source| Ok((source.load()?, source)));
+                match loaded {
+                    Ok((loaded, source)) => serve::run_file(&source, &loaded),
                     Err(problems) => refuse(&problems),
                 }
             }
@@ -87,7 +105,14 @@ impl Cli {
                 Ok(()) => demo::run(listen, admin, page),
                 Err(err) => fail(&err),
             },
-            Command::Check { file } => check(&file),
+            Command::Check(configured) => match configured.source() {
+                Ok(source) => check(&source),
+                Err(problems) => refuse(&problems),
+            },
+            Command::Health { admin } => match health::ask(admin) {
+                Ok(said) => print(&format!("{said}\n")),
+                Err(err) => fail(&err),
+            },
             Command::Schema => {
                 let schema = config::json_schema();
                 print(&format!("{schema:#}\n"))
@@ -104,11 +129,11 @@ impl Cli {
 }
 
 /// Checks what only the start would show otherwise, too: the TLS files.
-fn check(file: &std::path::Path) -> ExitCode {
-    match config::load(file) {
+fn check(source: &Source) -> ExitCode {
+    match source.load() {
         Err(problems) => refuse(&problems),
         Ok(loaded) => match tls_problem(&loaded.configuration) {
-            Some(problem) => refuse(&format!("{}: {problem}", file.display())),
+            Some(problem) => refuse(&format!("{}: {problem}", source.path.display())),
             None => {
                 for warning in &loaded.warnings {
                     say(&format!("warning: {warning}"));

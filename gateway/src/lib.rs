@@ -7,5 +7,6 @@ pub mod cli;
 pub mod config;
 mod demo;
 mod exit;
+mod health;
 mod render;
 mod serve;

@@ -1,6 +1,6 @@
 //! A node from its start to its end: signals, reload, drain.
 
-use std::{io, path::Path, process::ExitCode, sync::Arc};
+use std::{io, process::ExitCode, sync::Arc};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tidegate_edge::{Gateway, StartError};
@@ -12,7 +12,10 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use crate::{config, config::Loaded, exit};
+use crate::{
+    config::{Loaded, Source},
+    exit,
+};
 
 /// A started node and what it is told by.
 pub(crate) struct Served {
@@ -49,10 +52,10 @@ impl Served {
         &self.gateway
     }
 
-    /// Serves until a signal ends it. `file` is read again on SIGHUP.
-    pub(crate) fn until_signalled(mut self, file: Option<&Path>) -> ExitCode {
+    /// Serves until a signal ends it. `source` is read again on SIGHUP.
+    pub(crate) fn until_signalled(mut self, source: Option<&Source>) -> ExitCode {
         while let Asked::Reload = self.runtime.block_on(self.signals.next()) {
-            self.reload(file);
+            self.reload(source);
         }
         let drained = self.runtime.block_on(async {
             tokio::select! {
@@ -74,12 +77,12 @@ impl Served {
     }
 
     /// Takes the file's new text, or says why the old one stays.
-    fn reload(&mut self, file: Option<&Path>) {
-        let Some(file) = file else {
+    fn reload(&mut self, source: Option<&Source>) {
+        let Some(source) = source else {
             info!("nothing to reload: this node runs on embedded defaults");
             return;
         };
-        let loaded = match config::load(file) {
+        let loaded = match source.load() {
             Ok(loaded) => loaded,
             Err(problems) => {
                 self.metrics.reloaded(false);
@@ -104,7 +107,7 @@ impl Served {
                 for warning in &loaded.warnings {
                     warn!(warning, "configuration");
                 }
-                info!(file = %file.display(), "configuration reloaded");
+                info!(file = %source.path.display(), "configuration reloaded");
             }
         }
     }
@@ -122,13 +125,13 @@ fn raise_open_files() {
 }
 
 /// `tidegate run`.
-pub(crate) fn run_file(file: &Path, loaded: &Loaded) -> ExitCode {
+pub(crate) fn run_file(source: &Source, loaded: &Loaded) -> ExitCode {
     for warning in &loaded.warnings {
         warn!(warning, "configuration");
     }
     match Served::start(&loaded.configuration) {
-        Ok(served) => served.until_signalled(Some(file)),
-        Err(StartError::Tls(err)) => exit::refuse(&format!("{}: {err}", file.display())),
+        Ok(served) => served.until_signalled(Some(source)),
+        Err(StartError::Tls(err)) => exit::refuse(&format!("{}: {err}", source.path.display())),
         Err(err) => exit::fail(&err),
     }
 }

@@ -13,10 +13,9 @@ use tidegate_model::{Configuration, Limits, ListenSection, Management, TlsFiles}
 
 use super::{
     check_access_key::access_keys,
-    check_api, check_aws, check_integration, check_usage,
+    check_api, check_aws, check_integration, check_store, check_usage,
     file::{
-        DrainSection, GatewayFile, LimitsSection, ManagementAuth, ManagementSection, StoreKind,
-        TlsSection,
+        DrainSection, GatewayFile, LimitsSection, ManagementAuth, ManagementSection, TlsSection,
     },
     key_path::KeyPath,
     report::Report,
@@ -48,8 +47,7 @@ pub(super) fn configuration(
     let management = management(&file.management, !file.functions.is_empty(), &key, around, report);
     let limits = limits(&file.limits, &root.key("limits"), report);
     drain(&file.drain, &root.key("drain"), report);
-    // The one store that there is needs no setting; a second one must be looked at here.
-    let StoreKind::Memory = file.store.kind;
+    let store = check_store::store(file, &limits, around, report);
     let aws = check_aws::aws(&file.aws, &root.key("aws"), around, report);
     let functions = check_aws::functions(&file.functions, &root.key("functions"), around, report);
     let api_keys = check_usage::api_keys(&file.api_keys, &root.key("api_keys"), around, report);
@@ -63,6 +61,7 @@ pub(super) fn configuration(
         management_throttle: file.management.throttle.checked()?,
         limits,
         drain: file.drain.to_drain(),
+        store: store?,
         apis: apis?,
         aws: aws?,
         functions: functions?,

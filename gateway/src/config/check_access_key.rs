@@ -28,8 +28,8 @@ pub(super) fn access_keys(
         if let Some(id) = &section.access_key_id
             && let Some(first) = seen.insert(id.as_str(), report.line_of(&key))
         {
-            let at = first.map_or(String::new(), |line| format!(" on line {line}"));
-            let message = format!("{id:?} is given twice, first{at}");
+            let at = first.map_or(String::new(), |line| format!(", first on line {line}"));
+            let message = format!("{id:?} is given twice{at}");
             report.problem(&key.key("access_key_id"), message);
         }
     }

@@ -21,6 +21,7 @@ use super::{
     api_file::{ApiSection, QuotaThrottle},
     authorizer_file::AccessKeySection,
     aws_file::{AwsSection, FunctionSection},
+    store_file::StoreSection,
     usage_file::{ApiKeySection, UsagePlanSection},
 };
 
@@ -42,7 +43,7 @@ pub(super) struct GatewayFile {
     pub(super) limits: LimitsSection,
     /// How a node ends after `SIGTERM` or `SIGINT`.
     pub(super) drain: DrainSection,
-    /// Where what nodes share is kept.
+    /// Where what nodes share is kept: which node has which connection.
     pub(super) store: StoreSection,
     /// Functions whose workers the gateway runs itself, for integrations to name. `<name>` is 1 to
     /// 64 of `A-Z a-z 0-9 _ -`.
@@ -179,6 +180,9 @@ pub(super) struct LimitsSection {
     /// Messages of one connection that may be at integrations at once; beyond it, reading from
     /// that connection stops.
     pub(super) max_in_flight: NonZeroU32,
+    /// `$connect` and `$disconnect` calls, and calls of authorizers, that one integration of this
+    /// node works on at once; more wait.
+    pub(super) lifecycle_calls_in_flight: NonZeroU32,
     /// From accept to the last byte of the request's head, the TLS handshake included, seconds.
     pub(super) handshake_timeout_s: NonZeroU32,
     /// Open connections on this node.
@@ -202,6 +206,7 @@ impl Default for LimitsSection {
             send_queue_bytes: of(1_048_576),
             slow_client: SlowClientWord::Close,
             max_in_flight: of(16),
+            lifecycle_calls_in_flight: of(256),
             handshake_timeout_s: of(10),
             connections: Limit::AtMost(of(1_000_000)),
             connections_per_ip: Limit::Lifted(NoLimit::None),
@@ -223,6 +228,7 @@ impl LimitsSection {
             send_queue_bytes: bytes(self.send_queue_bytes),
             slow_client: self.slow_client.into(),
             max_in_flight: self.max_in_flight,
+            lifecycle_calls_in_flight: self.lifecycle_calls_in_flight,
             handshake_timeout: seconds(self.handshake_timeout_s),
             connections: self.connections.at_most(),
             connections_per_ip: self.connections_per_ip.at_most(),
@@ -278,21 +284,4 @@ impl DrainSection {
             spread: Duration::from_secs(self.spread_s.into()),
         }
     }
-}
-
-/// Where what nodes share is kept.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct StoreSection {
-    /// Which store.
-    pub(super) kind: StoreKind,
-}
-
-/// Which store.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StoreKind {
-    /// one node by itself, needing nothing else
-    #[default]
-    Memory,
 }

@@ -2,14 +2,13 @@
 //! version does not serve: an operator who writes one made no spelling mistake.
 
 /// Keys that a later version takes, wherever they stand.
-const KEYS: [&str; 3] = ["node_lease_s", "route_responses", "vpc_links"];
+const KEYS: [&str; 2] = ["route_responses", "vpc_links"];
 
 /// Values that a later version takes: the key, the value, and what it stands for.
-const VALUES: [(&str, &str, &str); 4] = [
+const VALUES: [(&str, &str, &str); 3] = [
     ("protocol", "http", "http apis are"),
     ("protocol", "rest", "rest apis are"),
     ("compression", "permessage-deflate", "permessage-deflate is"),
-    ("kind", "redis", "redis is"),
 ];
 
 /// Whether `key` is for a later version.

@@ -35,6 +35,7 @@ what would be served; `tidegate schema` prints its JSON Schema for editors.
   Every problem is reported at once, each with its line and key.
 - Every duration and size carries its unit in its name: `_s` seconds, `_ms` milliseconds, `_bytes`.
 - Relative paths start at the folder of `gateway.toml`.
+- `--set KEY=VALUE` on the command line sets one key over the file's; see operating.md.
 - A secret is a string, `{ env = \"NAME\" }` for an environment variable, or `{ file = \"path\" }` for a
   file, of which one line break at the end is cut. Secrets are in no log, no message and not in what
   `tidegate check` prints.
@@ -142,11 +143,18 @@ impl Page {
 
     /// The cell that says what may be written.
     fn kind(&self, path: &[&str], key: &str, property: &'static Value) -> String {
+        let all = shapes(self.root, property);
         let mut kinds = Vec::new();
-        for shape in shapes(self.root, property) {
-            kinds.push(match plain_kind(&shape) {
-                Some(kind) => kind,
-                None => self.compound(path, key, property, &shape),
+        for (at, shape) in all.iter().enumerate() {
+            kinds.push(match (plain_kind(shape), shape) {
+                (Some(kind), _) => kind,
+                // Several of what one may be.
+                (None, Shape::Array(items))
+                    if at > 0 && shapes(self.root, items).as_slice() == &all[..at] =>
+                {
+                    "array of these".to_owned()
+                }
+                (None, _) => self.compound(path, key, property, shape),
             });
         }
         kinds.join(" or ")

@@ -1,7 +1,9 @@
 //! The problems found so far, and what the later steps must know of the earlier ones.
 //!
-//! In:  problems and warnings, each with its key; where keys stand in the text.
-//! Out: the same with line numbers, in the file's order; whether a key has been reported.
+//! In:  problems and warnings, each with its key; where keys stand in the text, and which ones the
+//!      command line set.
+//! Out: the same with line numbers, in the file's order, or with the `--set` that is to blame;
+//!      whether a key has been reported.
 //!
 //! Holds always: a piece that has been reported is not reported again because of what follows
 //! from it. That is what [`Report::is_lost`] and [`Report::is_touched`] are asked for.
@@ -21,6 +23,9 @@ pub(super) struct Report<'t> {
     line_starts: Vec<usize>,
     /// Where each key that the file has, and that is known, starts: a byte of `text`.
     places: BTreeMap<KeyPath, usize>,
+    /// What the command line put over the text, tables made on the way among them, and the key of
+    /// the `--set` that did it. Where such a thing stands in the text means nothing.
+    set: BTreeMap<KeyPath, KeyPath>,
     /// Where the items left of an array stood before others were dropped.
     survivors: BTreeMap<KeyPath, Vec<usize>>,
     problems: Vec<(KeyPath, Problem)>,
@@ -37,6 +42,7 @@ impl<'t> Report<'t> {
             text,
             line_starts: line_starts(text),
             places: BTreeMap::new(),
+            set: BTreeMap::new(),
             survivors: BTreeMap::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -49,7 +55,25 @@ impl<'t> Report<'t> {
         self.places.insert(key, at);
     }
 
-    /// Whether the file has `key`, good or bad.
+    /// Remembers that what stands at `key` now is from the `--set` of `by`.
+    pub(super) fn is_set(&mut self, key: KeyPath, by: &KeyPath) {
+        self.set.retain(|earlier, _| !earlier.is_within(&key));
+        self.set.insert(key, by.clone());
+    }
+
+    /// The `--set` of `key` has no place in the file.
+    pub(super) fn set_in_vain(&mut self, key: &KeyPath, message: String) {
+        let problem = Problem {
+            file: self.file.to_owned(),
+            line: None,
+            set: Some(key.to_string()),
+            key: key.to_string(),
+            message,
+        };
+        self.problems.push((key.clone(), problem));
+    }
+
+    /// Whether `key` is given, good or bad.
     pub(super) fn is_given(&self, key: &KeyPath) -> bool {
         self.places.contains_key(key)
     }
@@ -83,6 +107,7 @@ impl<'t> Report<'t> {
         let problem = Problem {
             file: self.file.to_owned(),
             line: Some(line),
+            set: None,
             key: String::new(),
             message: format!("column {column}: {message}"),
         };
@@ -112,8 +137,12 @@ impl<'t> Report<'t> {
         !self.problems.is_empty()
     }
 
-    /// The line where `key` stands, or the nearest table around it.
+    /// The line where `key` stands, or the nearest table around it; `None` where the command line
+    /// has put it.
     pub(super) fn line_of(&self, key: &KeyPath) -> Option<usize> {
+        if self.set_by(key).is_some() {
+            return None;
+        }
         let mut key = key.clone();
         loop {
             if let Some(at) = self.places.get(&key) {
@@ -144,10 +173,24 @@ impl<'t> Report<'t> {
         (line, before.iter().filter(|byte| **byte & 0xC0 != 0x80).count() + 1)
     }
 
+    /// The key of the `--set` that `key`, or the nearest thing around it, is from. What is in such
+    /// a thing is never from the file.
+    fn set_by(&self, key: &KeyPath) -> Option<&KeyPath> {
+        let mut key = key.clone();
+        loop {
+            if let Some(by) = self.set.get(&key) {
+                return Some(by);
+            }
+            key = key.parent()?;
+        }
+    }
+
     fn at(&self, key: &KeyPath, message: &dyn fmt::Display) -> Problem {
+        let set = self.set_by(key).map(KeyPath::to_string);
         Problem {
             file: self.file.to_owned(),
-            line: Some(self.line_of(key).unwrap_or(1)),
+            line: if set.is_some() { None } else { Some(self.line_of(key).unwrap_or(1)) },
+            set,
             key: key.to_string(),
             message: message.to_string(),
         }

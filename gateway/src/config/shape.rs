@@ -54,7 +54,7 @@ pub(super) fn resolve<'s>(root: &'s Value, schema: &'s Value) -> (Option<&'s str
     }
 }
 
-/// The forms that `schema` allows, words together.
+/// The forms that `schema` allows: words together, arrays last, for one reads easier before several.
 pub(super) fn shapes<'s>(root: &'s Value, schema: &'s Value) -> Vec<Shape<'s>> {
     let (_, schema) = resolve(root, schema);
     let mut found: Vec<Shape<'s>> = Vec::new();
@@ -93,6 +93,7 @@ pub(super) fn shapes<'s>(root: &'s Value, schema: &'s Value) -> Vec<Shape<'s>> {
             _ => {}
         }
     }
+    found.sort_by_key(|shape| matches!(shape, Shape::Array(_)));
     found
 }
 

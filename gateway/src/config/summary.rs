@@ -15,6 +15,7 @@ use tidegate_model::{
 use super::{
     file::{DrainSection, LimitsSection},
     summary_api::about_api,
+    summary_store,
 };
 
 /// One screen about `configuration`: addresses, limits that differ from the defaults, functions,
@@ -46,6 +47,7 @@ fn node(configuration: &Configuration) -> Vec<Vec<String>> {
         row(["listen", &format!("{}, {speaks}", listen.address)]),
         row(["admin", &configuration.admin.to_string()]),
         row(["management", &management(configuration)]),
+        row(["store", &summary_store::about_store(&configuration.store)]),
     ];
     let defaults = figures(&LimitsSection::default().to_limits());
     let changed = figures(&configuration.limits)
@@ -129,7 +131,7 @@ fn management(configuration: &Configuration) -> String {
 }
 
 /// Each limit by its key in the file.
-fn figures(limits: &Limits) -> [(&'static str, String); 11] {
+fn figures(limits: &Limits) -> [(&'static str, String); 12] {
     let seconds = |time: Duration| time.as_secs().to_string();
     let or_none = |figure: Option<NonZeroU32>| match figure {
         Some(figure) => figure.to_string(),
@@ -148,6 +150,7 @@ fn figures(limits: &Limits) -> [(&'static str, String); 11] {
         ("send_queue_bytes", limits.send_queue_bytes.to_string()),
         ("slow_client", slow_client.to_owned()),
         ("max_in_flight", limits.max_in_flight.to_string()),
+        ("lifecycle_calls_in_flight", limits.lifecycle_calls_in_flight.to_string()),
         ("handshake_timeout_s", seconds(limits.handshake_timeout)),
         ("connections", or_none(limits.connections)),
         ("connections_per_ip", or_none(limits.connections_per_ip)),

@@ -3,17 +3,19 @@
 use std::{fs, num::NonZeroU32, path::Path, time::Duration};
 
 use proptest::prelude::*;
-use tidegate_model::{Management, PostDuringConnect, SlowClient, Throttle};
+use tidegate_model::{Management, PostDuringConnect, SlowClient, Store, Throttle};
 
 mod authorizers;
 mod aws_and_functions;
 mod integrations;
 mod models;
+mod overrides;
 mod secrets;
+mod store;
 mod usage;
 
 use super::{
-    Loaded, Problems, load, parse, parse_among,
+    Loaded, Overrides, Problems, load, parse, parse_among,
     reference::{FULL, SMALL, reference_page},
     report::Report,
     schema::json_schema,
@@ -61,6 +63,7 @@ fn example_folder() -> tempfile::TempDir {
         fs::write(folder.path().join(name), "").unwrap();
     }
     fs::write(folder.path().join("next-secret"), "from-file\r\n").unwrap();
+    fs::write(folder.path().join("redis-url"), "redis://10.0.0.13:6379\n").unwrap();
     fs::write(folder.path().join("room.vtl"), "{\"text\": $input.json('$')}\n").unwrap();
     fs::write(folder.path().join("room.schema.json"), r#"{"type": "string"}"#).unwrap();
     fs::create_dir_all(folder.path().join("functions/rooms")).unwrap();
@@ -68,6 +71,10 @@ fn example_folder() -> tempfile::TempDir {
 }
 
 fn parse_full(text: &str, folder: &Path) -> Result<Loaded, Problems> {
+    parse_full_with(text, &Overrides::default(), folder)
+}
+
+fn parse_full_with(text: &str, overrides: &Overrides, folder: &Path) -> Result<Loaded, Problems> {
     let known = [
         "TIDEGATE_SECRET",
         "TIDEGATE_SESSION_TOKEN",
@@ -78,8 +85,11 @@ fn parse_full(text: &str, folder: &Path) -> Result<Loaded, Problems> {
         "DEVICE_SECRET",
     ];
     let long_enough = "from-the-environment";
-    let variable = |name: &str| known.contains(&name).then(|| long_enough.to_owned());
-    parse_among(text, "gateway.toml", &Surroundings::new(folder, &variable))
+    let variable = |name: &str| match name {
+        "TIDEGATE_REDIS_URL" => Some("redis://:hunter2@10.0.0.12:6379".to_owned()),
+        name => known.contains(&name).then(|| long_enough.to_owned()),
+    };
+    parse_among(text, "gateway.toml", overrides, &Surroundings::new(folder, &variable))
 }
 
 #[test]
@@ -136,9 +146,9 @@ fn an_unknown_key_suggests_the_one_meant_or_lists_those_known() {
 #[test]
 fn what_a_later_version_takes_is_not_called_a_mistake() {
     let text = SMALL.replace("reply = true", "reply = true\nroute_responses = 1");
-    let text = format!("{text}\n[vpc_links.x]\n[store]\nnode_lease_s = 10\n");
+    let text = format!("{text}\n[vpc_links.x]\n");
     let problems = parse(&text, Path::new("."), "f").expect_err("problems");
-    assert_eq!(problems.iter().len(), 3, "{problems}");
+    assert_eq!(problems.iter().len(), 2, "{problems}");
     for problem in problems.iter() {
         assert_eq!(problem.message, "is not supported yet by this version", "{problem}");
     }
@@ -146,9 +156,6 @@ fn what_a_later_version_takes_is_not_called_a_mistake() {
 
 #[test]
 fn a_value_that_a_later_version_takes_says_so() {
-    let (key, message) = problem(with("[store]\nkind = \"redis\""));
-    assert_eq!(key, "store.kind");
-    assert_eq!(message, "redis is not supported yet by this version, expected \"memory\"");
     for line in ["protocol = \"rest\"", "compression = \"permessage-deflate\""] {
         let text = SMALL.replace("[apis.chat]\n", &format!("[apis.chat]\n{line}\n"));
         let (_, message) = problem(parse(&text, Path::new("."), "f"));
@@ -263,11 +270,13 @@ fn the_other_defaults_are_those_of_the_contract() {
     assert_eq!(limits.send_queue_bytes, 1_048_576);
     assert_eq!(limits.slow_client, SlowClient::Close);
     assert_eq!(limits.max_in_flight.get(), 16);
+    assert_eq!(limits.lifecycle_calls_in_flight.get(), 256);
     assert_eq!(limits.handshake_timeout, Duration::from_secs(10));
     assert_eq!(limits.connections, NonZeroU32::new(1_000_000));
     assert_eq!(limits.connections_per_ip, None);
     assert_eq!(configuration.drain.deadline, Duration::from_secs(30));
     assert_eq!(configuration.drain.spread, Duration::from_secs(20));
+    assert_eq!(configuration.store, Store::Memory);
     let api = &configuration.apis[0];
     assert_eq!(api.post_during_connect, PostDuringConnect::Held);
     assert!(api.allowed_origins.is_none() && api.integrations[0].context_headers);
@@ -480,6 +489,7 @@ fn a_file_is_read_with_its_own_name_and_folder() {
     let folder = example_folder();
     let path = folder.path().join("gateway.toml");
     fs::write(&path, format!("{KEY}{{ file = \"next-secret\" }}\n{SMALL}")).unwrap();
+    let load = |path: &Path| load(path, &Overrides::default());
     loaded(load(&path));
     fs::write(&path, "x = 1").unwrap();
     assert!(lines(load(&path))[0].starts_with(&format!("{}:1: ", path.display())));
@@ -536,6 +546,7 @@ fn the_summary_tells_what_is_served_and_what_is_unusual() {
 listen      0.0.0.0:8443, https and wss, client certificates required
 admin       127.0.0.1:8081
 management  signed by AKIDEXAMPLE, AKIDNEXT; 1000/s, burst 500
+store       redis cluster at 10.0.0.11:6379, 10.0.0.12:6379, 10.0.0.13:6379, prefix tidegate, lease 10 s
 limits      max_connection_s = none (default 7200)
             slow_client = drop_oldest (default close)
             connections_per_ip = 1000 (default none)
@@ -609,7 +620,7 @@ api devices
 #[test]
 fn the_chat_example_is_a_good_file_without_warnings() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/chat/gateway.toml");
-    assert_eq!(loaded(load(Path::new(path))).warnings, [""; 0]);
+    assert_eq!(loaded(load(Path::new(path), &Overrides::default())).warnings, [""; 0]);
 }
 
 #[test]
@@ -692,7 +703,10 @@ fn every_wrong_value_in_every_place_is_found_by_the_schema() {
         });
         let text = lines.collect::<Vec<_>>().join("\n");
         let mut report = Report::new("gateway.toml", &text);
-        assert!(sections(&text, &mut report).is_some(), "{value} from line {first}");
+        assert!(
+            sections(&text, &Overrides::default(), &mut report).is_some(),
+            "{value} from line {first}"
+        );
         for problem in report.finish().err().iter().flat_map(Problems::iter) {
             assert!(!problem.key.is_empty(), "{value}: {problem}");
         }

@@ -3,6 +3,7 @@
 use tidegate_telemetry::FunctionWorkers;
 
 use crate::{
+    cluster::Cluster,
     http::{head::Head, response::Response},
     node::Node,
 };
@@ -21,7 +22,8 @@ fn metrics(node: &Node) -> String {
             crashes: one.crashes,
         })
         .collect();
-    node.metrics.render(&functions)
+    let bus = node.cluster().map(Cluster::figures);
+    node.metrics.render(&functions, bus.as_ref())
 }
 
 /// Answers one request.

@@ -96,6 +96,7 @@ mod tests {
             send_queue_bytes: 1,
             slow_client: SlowClient::Close,
             max_in_flight: NonZeroU32::MIN,
+            lifecycle_calls_in_flight: NonZeroU32::MIN,
             handshake_timeout: Duration::from_secs(1),
             connections: connections.and_then(NonZeroU32::new),
             connections_per_ip: per_ip.and_then(NonZeroU32::new),

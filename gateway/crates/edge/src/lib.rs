@@ -15,10 +15,12 @@
 
 mod admin;
 mod admission;
+mod cluster;
 mod core_state;
 mod development_authority;
 mod drain;
 mod http;
+mod lifecycle_gate;
 mod listener;
 mod local_workers;
 mod management;
@@ -33,10 +35,11 @@ use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread};
 use arc_swap::ArcSwap;
 use tidegate_flow::session::{End, EndCause};
 use tidegate_integrations::BackendTls;
-use tidegate_model::{Configuration, Drain, ListenSection};
+use tidegate_model::{Configuration, Drain, ListenSection, Store};
 use tidegate_telemetry::Metrics;
 use tokio::{net::TcpListener, sync::watch};
 
+pub use cluster::StoreError;
 pub use development_authority::{
     AuthorityError, DevelopmentAuthority, development_names, state_folders,
 };
@@ -72,6 +75,9 @@ pub enum StartError {
     /// Local functions.
     #[error(transparent)]
     Workers(#[from] WorkersError),
+    /// What nodes share.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A core's thread does not start.
     #[error("start a thread")]
     Thread(#[source] io::Error),
@@ -98,6 +104,7 @@ pub struct Gateway {
     admin_address: SocketAddr,
     listen: ListenSection,
     admin: SocketAddr,
+    store: Store,
     tls: Arc<ArcSwap<PortTls>>,
     workers: LocalWorkers,
     /// Region and account that workers were told.
@@ -165,6 +172,7 @@ impl Gateway {
             admin_address,
             listen: listen.clone(),
             admin: configuration.admin,
+            store: configuration.store.clone(),
             tls,
             workers,
             aws: aws_of(configuration),
@@ -201,6 +209,9 @@ impl Gateway {
         if configuration.admin != self.admin {
             needs_restart.push("admin.address");
         }
+        if configuration.store != self.store {
+            needs_restart.push("store");
+        }
         let running = self.node.functions();
         if !running.counts().is_empty() && self.aws != aws_of(configuration) {
             needs_restart.push("aws.region and aws.account_id, for local functions");
@@ -223,6 +234,11 @@ impl Gateway {
         for connection in self.node.store().local() {
             if !snapshot.serves(connection.stage) {
                 connection.order_close(End::going_away(EndCause::StageRemoved));
+            } else if connection.is_accepted()
+                && websocket::dispatch::has_disconnect(&snapshot, &connection)
+            {
+                // Perhaps only since this reload.
+                connection.keep_facts();
             }
         }
         Ok(needs_restart)
@@ -234,6 +250,10 @@ impl Gateway {
         // The receivers are gone only if every core has died, and then there is nothing to stop.
         let _ = self.life.send(Life::Draining);
         let report = drain::run(&self.node, settings).await;
+        if let Some(cluster) = self.node.cluster() {
+            // What was cut off is another node's from now on.
+            cluster.store.leave_cluster().await;
+        }
         self.node.functions().stop().await;
         report
     }
@@ -269,6 +289,8 @@ fn run_core(core: Arc<Core>, listeners: CoreListeners, mut alive: watch::Receive
         tokio::spawn(core.clone().turn_wheel());
         if let Some(admin) = listeners.admin {
             tokio::spawn(core.node.clone().shrink_now_and_then());
+            tokio::spawn(cluster::tell(core.node.clone()));
+            tokio::spawn(cluster::adopt(core.clone()));
             let keeper = core.clone();
             tokio::spawn(async move { keeper.node.jwt_keys.keep_fresh(&keeper.pools).await });
             let plain = Arc::new(ArcSwap::from_pointee(PortTls::Plain));

@@ -9,17 +9,18 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use connection_store::{ConnectionStore, Invocations, Lease, MemoryStore};
+use connection_store::{ConnectionStore, Lease, MemoryStore};
 use parking_lot::Mutex;
 use tidegate_authorizers::jwt::JwtKeyCache;
 use tidegate_integrations::LocalFunctions;
-use tidegate_model::{AccessKey, Configuration};
+use tidegate_model::{AccessKey, Configuration, Store};
 use tidegate_telemetry::Metrics;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
+    StartError,
     admission::Clients,
-    management::Answered,
+    cluster::Cluster,
     snapshot::{CompileError, Compiler, Registry, Snapshot},
     websocket::Connection,
 };
@@ -28,10 +29,10 @@ use crate::{
 pub(crate) struct Node {
     snapshot: ArcSwap<Snapshot>,
     registry: Registry,
-    store: Box<dyn ConnectionStore<Connection>>,
+    store: Arc<dyn ConnectionStore<Connection>>,
+    /// The same store, where it is shared with other nodes.
+    cluster: Option<Cluster>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Calls of the management API that may come again, and what they were answered.
-    pub(crate) invocations: Invocations<Answered>,
     pub(crate) clients: Arc<Clients>,
     /// The keys that tokens are signed with, by issuer.
     pub(crate) jwt_keys: JwtKeyCache,
@@ -57,7 +58,7 @@ impl Node {
         metrics: Arc<Metrics>,
         functions: Arc<LocalFunctions>,
         worker_key: AccessKey,
-    ) -> Result<Arc<Self>, CompileError> {
+    ) -> Result<Arc<Self>, StartError> {
         let registry = Registry::default();
         let jwt_keys = JwtKeyCache::new();
         let compiler = Compiler {
@@ -67,12 +68,20 @@ impl Node {
             jwt_keys: &jwt_keys,
         };
         let snapshot = Snapshot::compile(configuration, None, &compiler)?;
+        let cluster = match &configuration.store {
+            Store::Memory => None,
+            Store::Redis(settings) => Some(Cluster::start(settings)?),
+        };
+        let store: Arc<dyn ConnectionStore<Connection>> = match &cluster {
+            Some(cluster) => cluster.store.clone(),
+            // A send to many lets the core's sockets have their turn in between.
+            None => Arc::new(MemoryStore::new().pausing_by(|| Box::pin(tokio::task::yield_now()))),
+        };
         Ok(Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry,
-            // A send to many lets the core's sockets have their turn in between.
-            store: Box::new(MemoryStore::new().pausing_by(|| Box::pin(tokio::task::yield_now()))),
-            invocations: Invocations::new(Invocations::<Answered>::DEFAULT_CAPACITY),
+            store,
+            cluster,
             metrics,
             clients: Arc::default(),
             jwt_keys,
@@ -121,6 +130,11 @@ impl Node {
         &*self.store
     }
 
+    /// What this node has to do with others; `None` where it is alone.
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
     /// Gives back the memory of peaks, for as long as the runtime lives.
     pub(crate) async fn shrink_now_and_then(self: Arc<Self>) {
         let mut minutes = tokio::time::interval(Duration::from_secs(60));
@@ -128,7 +142,6 @@ impl Node {
         loop {
             minutes.tick().await;
             self.store.shrink();
-            self.invocations.shrink(Instant::now());
         }
     }
 
@@ -139,8 +152,11 @@ impl Node {
         }
         match self.store.lease() {
             Lease::Unbounded => Ok(()),
-            Lease::Until(end) if end > Instant::now() => Ok(()),
-            Lease::Until(_) | Lease::Lost => Err("the node's lease is lost"),
+            Lease::Until(end) if end > Instant::now() => match self.store.delivers() {
+                true => Ok(()),
+                false => Err("the redis does not deliver"),
+            },
+            Lease::Until(_) | Lease::Lost => Err("the node holds no lease in the redis"),
         }
     }
 

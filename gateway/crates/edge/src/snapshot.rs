@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
     path::PathBuf,
     sync::{
         Arc,
@@ -36,6 +37,9 @@ use tidegate_model::{
     RequiredParameter, Route, RouteKey, SelectionExpression, Stage, Throttle,
 };
 use tidegate_telemetry::{AccessLog, AccessLogError, Metrics, RouteMetrics, StageMetrics};
+use tokio::sync::Semaphore;
+
+use crate::lifecycle_gate::LifecycleGate;
 
 /// Largest answer of a backend, as API Gateway's payload quota has it, unless clients may send
 /// larger messages. Bytes.
@@ -93,6 +97,8 @@ pub enum CompileError {
 /// What outlives a reload: indexes, access log files.
 #[derive(Default)]
 pub(crate) struct Registry {
+    /// By api, integration and limit.
+    lifecycle_places: Mutex<HashMap<(String, String, u32), Arc<Semaphore>>>,
     stages: Mutex<HashMap<(String, String), StageIndex>>,
     access_logs: Mutex<HashMap<PathBuf, AccessLog>>,
 }
@@ -147,7 +153,6 @@ pub(crate) struct Place<'s> {
 
 /// One stage with the routes of its api.
 pub(crate) struct StageEntry {
-    pub(crate) index: StageIndex,
     pub(crate) scope: Arc<Scope>,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) expression: SelectionExpression,
@@ -168,10 +173,14 @@ pub(crate) struct StageEntry {
 pub(crate) struct RouteEntry {
     pub(crate) key: Box<str>,
     pub(crate) integration: Option<CompiledIntegration>,
+    /// Of `$connect` and `$disconnect`, where the integration is one that is waited for.
+    pub(crate) gate: Option<LifecycleGate>,
     pub(crate) reply: bool,
     pub(crate) throttle: Option<TokenBucket>,
     pub(crate) required: Vec<RequiredParameter>,
     pub(crate) authorizer: Option<RouteAuthorizer>,
+    /// Of the function that the authorizer asks.
+    pub(crate) authorizer_gate: Option<LifecycleGate>,
     pub(crate) api_key_required: bool,
     pub(crate) validator: Option<BodyValidator>,
     pub(crate) metrics: Arc<RouteMetrics>,
@@ -235,9 +244,16 @@ impl Snapshot {
                     aws: &aws,
                     functions: compiler.functions,
                 };
-                let entry =
-                    StageCompiler { api, stage, index, models: &models, arn, around, compiler }
-                        .compile()?;
+                let entry = StageCompiler {
+                    api,
+                    stage,
+                    models: &models,
+                    arn,
+                    around,
+                    lifecycle_calls: configuration.limits.lifecycle_calls_in_flight,
+                    compiler,
+                }
+                .compile()?;
                 stages[position] = Some(Arc::new(entry));
                 names.insert(stage.name.to_string(), index);
             }
@@ -360,6 +376,13 @@ impl Snapshot {
         self.stages.get(index.0 as usize)?.as_ref()
     }
 
+    /// The stage of that name, which is served or was before a reload.
+    pub(crate) fn stage_named(&self, api: &str, stage: &str) -> Option<&Arc<StageEntry>> {
+        let of =
+            |entry: &&Arc<StageEntry>| *entry.scope.api == *api && *entry.scope.stage == *stage;
+        self.stages.iter().flatten().find(of)
+    }
+
     /// Whether a stage is served, rather than being closed.
     pub(crate) fn serves(&self, index: StageIndex) -> bool {
         !self.removed.values().any(|removed| *removed == index)
@@ -417,6 +440,13 @@ impl Registry {
         *stages.entry((api.to_owned(), stage.to_owned())).or_insert(StageIndex(next))
     }
 
+    fn lifecycle_places(&self, api: &str, integration: &str, limit: NonZeroU32) -> Arc<Semaphore> {
+        let key = (api.to_owned(), integration.to_owned(), limit.get());
+        let places = usize::try_from(limit.get()).unwrap_or(Semaphore::MAX_PERMITS);
+        let mut known = self.lifecycle_places.lock();
+        known.entry(key).or_insert_with(|| Arc::new(Semaphore::new(places))).clone()
+    }
+
     /// Opens every access log file anew (`logrotate`).
     pub(crate) fn reopen_access_logs(&self) {
         for log in self.access_logs.lock().values() {
@@ -429,10 +459,10 @@ impl Registry {
 struct StageCompiler<'a> {
     api: &'a Api,
     stage: &'a Stage,
-    index: StageIndex,
     models: &'a ModelSet,
     arn: StageArn<'a>,
     around: Surroundings<'a>,
+    lifecycle_calls: NonZeroU32,
     compiler: &'a Compiler<'a>,
 }
 
@@ -453,7 +483,6 @@ impl StageCompiler<'_> {
             routes.insert(Box::from(route.key.as_str()), Arc::new(entry));
         }
         Ok(StageEntry {
-            index: self.index,
             scope: Arc::new(Scope {
                 api: api.id.as_str().into(),
                 stage: stage.name.as_str().into(),
@@ -492,9 +521,19 @@ impl StageCompiler<'_> {
                 })?)
             }
         };
+        let is_lifecycle = matches!(route.key.as_str(), RouteKey::CONNECT | RouteKey::DISCONNECT);
+        let is_waited_for =
+            is_lifecycle && integration.as_ref().is_some_and(|target| !target.is_immediate());
+        let authorizer_integration =
+            route.authorizer.and_then(|index| match &self.api.authorizers[index].kind {
+                AuthorizerKind::Request(settings) => Some(settings.integration),
+                AuthorizerKind::Jwt(_) | AuthorizerKind::Iam(_) => None,
+            });
         Ok(RouteEntry {
             key: route.key.as_str().into(),
             integration,
+            gate: route.integration.filter(|_| is_waited_for).map(|index| self.gate(index)),
+            authorizer_gate: authorizer_integration.map(|index| self.gate(index)),
             reply: route.reply,
             throttle: route.throttle.map(TokenBucket::new),
             required: route.request_parameters.clone(),
@@ -505,6 +544,17 @@ impl StageCompiler<'_> {
             last_warning_ms: AtomicU64::new(0),
             unlogged: AtomicU64::new(0),
         })
+    }
+
+    /// The bound of an integration: one for all stages and over all reloads.
+    fn gate(&self, index: usize) -> LifecycleGate {
+        let integration = &self.api.integrations[index];
+        let places = self.compiler.registry.lifecycle_places(
+            self.api.id.as_str(),
+            &integration.name,
+            self.lifecycle_calls,
+        );
+        LifecycleGate::new(places, integration.timeout)
     }
 
     fn authorizer(&self, index: usize) -> Result<RouteAuthorizer, CompileError> {

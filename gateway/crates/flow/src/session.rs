@@ -51,6 +51,10 @@ pub enum EndCause {
     StageRemoved,
     /// The token that it was opened with has expired.
     TokenExpired,
+    /// The node has lost its lease.
+    LeaseLost,
+    /// The node has died, and another one ends its connections.
+    NodeLost,
 }
 
 impl End {
@@ -71,6 +75,16 @@ impl End {
     /// The transport ended without a close frame.
     pub fn lost() -> Self {
         Self { code: 1006, reason: Cow::Borrowed(""), cause: EndCause::Lost }
+    }
+
+    /// The node has died, as a surviving one tells it (RFC 6455, 7.1.5).
+    pub fn node_lost() -> Self {
+        Self { code: 1006, reason: Cow::Borrowed(""), cause: EndCause::NodeLost }
+    }
+
+    /// The node has lost its lease: 1012, so that clients come again.
+    pub fn lease_lost(reason: String) -> Self {
+        Self { code: 1012, reason: Cow::Owned(reason), cause: EndCause::LeaseLost }
     }
 
     /// 1001 "Going away": idle, too old, or the node leaves.

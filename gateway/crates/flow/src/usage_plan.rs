@@ -170,6 +170,11 @@ impl UsagePlans {
         self
     }
 
+    /// The value of the key of that name.
+    pub fn value_of(&self, name: &str) -> Option<&Secret> {
+        self.keys.values().find(|key| key.name == name).map(|key| &key.value)
+    }
+
     /// Whether a key opens a stage now. A throttle's token is taken and the quota counted where it
     /// does; a connect that is throttled does not count against the quota.
     ///

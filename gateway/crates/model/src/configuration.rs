@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use crate::{AccessKey, Api, ApiKey, AwsSettings, LocalFunction, Throttle, UsagePlan};
+use crate::{AccessKey, Api, ApiKey, AwsSettings, LocalFunction, Secret, Throttle, UsagePlan};
 
 /// A checked `gateway.toml`.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Configuration {
     pub limits: Limits,
     /// `[drain]`.
     pub drain: Drain,
+    /// `[store]`: where what nodes share is kept.
+    pub store: Store,
     /// `[apis]`: ids are unique.
     pub apis: Vec<Api>,
     /// `[aws]`.
@@ -77,6 +79,9 @@ pub struct Limits {
     pub slow_client: SlowClient,
     /// Messages of one connection at integrations at once.
     pub max_in_flight: NonZeroU32,
+    /// `$connect` and `$disconnect` calls, and calls of authorizers, that one integration of this
+    /// node works on at once; more wait.
+    pub lifecycle_calls_in_flight: NonZeroU32,
     /// From accept to the request's last header byte, the TLS handshake included.
     pub handshake_timeout: Duration,
     /// Open connections on this node.
@@ -105,4 +110,25 @@ pub struct Drain {
     pub deadline: Duration,
     /// Clients are closed spread over this long.
     pub spread: Duration,
+}
+
+/// `[store]`: where what nodes share is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// One node by itself.
+    Memory,
+    /// Several nodes that share a Redis.
+    Redis(RedisStoreSettings),
+}
+
+/// How a node reaches the Redis that it shares with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisStoreSettings {
+    /// One for a server or its sentinels, several for the nodes of a Redis Cluster: at least one,
+    /// in the store's own form. Each may hold a password.
+    pub urls: Vec<Secret>,
+    /// A node that is silent for this long is dead.
+    pub node_lease: Duration,
+    /// What keys and channels begin with.
+    pub prefix: String,
 }

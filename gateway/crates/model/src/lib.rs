@@ -37,7 +37,8 @@ pub use authorizer::{
 pub use aws::{AwsCredentials, AwsSettings};
 pub use aws_uri::{AwsCall, AwsServiceTarget, AwsUri, InvalidAwsUri};
 pub use configuration::{
-    Configuration, Drain, Limits, ListenSection, Management, SlowClient, TlsFiles,
+    Configuration, Drain, Limits, ListenSection, Management, RedisStoreSettings, SlowClient, Store,
+    TlsFiles,
 };
 pub use domain_pattern::{DomainPattern, InvalidDomainPattern, OriginPattern};
 pub use integration::{AwsTarget, Function, HttpTarget, Integration, IntegrationKind};

@@ -7,12 +7,14 @@
 //! from a payload, a path or an id; a slow disk never holds a connection.
 
 mod access_log;
+mod bus;
 mod function_workers;
 mod logging;
 mod metrics;
 mod process;
 
 pub use access_log::{AccessLog, AccessLogError};
+pub use bus::BusFigures;
 pub use function_workers::FunctionWorkers;
 pub use logging::{LogFormat, LoggingError, start_logging};
 pub use metrics::{

@@ -9,7 +9,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::{FunctionWorkers, function_workers, process};
+use crate::{BusFigures, FunctionWorkers, bus, function_workers, process};
 
 macro_rules! label_values {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -76,6 +76,10 @@ label_values! {
         StageRemoved = "stage_removed",
         /// The token that it was opened with has expired.
         TokenExpired = "token_expired",
+        /// The node had lost its lease, and another has its connections.
+        LeaseLost = "lease_lost",
+        /// It was another node's, and that one has died.
+        NodeLost = "node_lost",
     }
 }
 
@@ -265,12 +269,16 @@ impl Metrics {
     }
 
     /// The text of `/metrics` (Prometheus text format 0.0.4).
-    pub fn render(&self, functions: &[FunctionWorkers]) -> String {
+    /// `bus` where this node is one of several.
+    pub fn render(&self, functions: &[FunctionWorkers], bus: Option<&BusFigures>) -> String {
         let mut text = Vec::with_capacity(16 * 1024);
         // Writing to memory fails only for a metric family without metrics, which gather omits.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         let mut text = String::from_utf8(text).unwrap_or_default();
         function_workers::append(functions, &mut text);
+        if let Some(figures) = bus {
+            bus::append(figures, &mut text);
+        }
         process::append(&mut text);
         text
     }
@@ -423,12 +431,6 @@ impl RouteMetrics {
         self.bytes_out.inc_by(bytes as u64);
     }
 
-    /// Counts one message to each of `count` clients.
-    pub fn messages_out(&self, count: u64, bytes: usize) {
-        self.messages_out.inc_by(count);
-        self.bytes_out.inc_by(count * bytes as u64);
-    }
-
     /// Takes the time of one integration call.
     pub fn integration_took(&self, time: Duration) {
         self.seconds.observe(time.as_secs_f64());
@@ -466,7 +468,7 @@ mod tests {
         metrics.management_request(ManagementOperation::Post, 200);
         metrics.reloaded(false);
         metrics.access_log_dropped().inc();
-        let text = metrics.render(&[]);
+        let text = metrics.render(&[], None);
         for (start, value) in [
             ("tidegate_connections ", "1"),
             ("tidegate_connect_total{api=\"chat\",outcome=\"accepted\"", "1"),
@@ -487,7 +489,7 @@ mod tests {
         }
         drop(open);
         assert_eq!(
-            line_of(&metrics.render(&[]), "tidegate_connections "),
+            line_of(&metrics.render(&[], None), "tidegate_connections "),
             "tidegate_connections 0"
         );
     }

@@ -8,8 +8,8 @@ use std::{str::FromStr, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use connection_store::{
-    Audience, CloseRequest, ConnectionId, ConnectionList, Cursor, GroupName, Message, MessageKind,
-    PageLimit, Scope,
+    Audience, CallName, CloseRequest, ConnectionId, ConnectionList, Cursor, GroupName, Message,
+    MessageKind, PageLimit, Scope,
 };
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -20,11 +20,11 @@ use super::{forbidden, gone};
 use crate::{
     core_state::Core,
     http::{head::Head, query, response::Response},
-    snapshot::{Snapshot, StageEntry, StageIndex},
+    snapshot::{Snapshot, StageEntry},
 };
 
 /// A key by which a repeated call is known is no longer than this.
-const MAX_KEY_BYTES: usize = 255;
+const MAX_KEY_BYTES: usize = CallName::MAX_LENGTH - 1;
 
 /// A call's path and method, as they are.
 pub(super) struct Wanted {
@@ -46,10 +46,9 @@ enum Method {
 /// One call, ready to be carried out.
 pub(super) struct Work {
     pub(super) scope: Arc<Scope>,
-    pub(super) stage: StageIndex,
     pub(super) action: Action,
     /// Names a call that may come again.
-    pub(super) invocation: Option<Vec<u8>>,
+    pub(super) call: Option<CallName>,
 }
 
 /// What to do.
@@ -67,6 +66,18 @@ pub(super) enum Action {
     Count(GroupName),
     Members(GroupName, PageLimit, Option<Cursor>),
     List(PageLimit, Option<Cursor>),
+}
+
+impl Action {
+    /// Whether it sends a binary message.
+    fn is_binary(&self) -> bool {
+        match self {
+            Self::Post(_, message) | Self::Send(_, message, _) | Self::Batch(_, message) => {
+                message.kind == MessageKind::Binary
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The segments of a path; runs of `/` count as one, as in what the SDKs sign.
@@ -195,8 +206,8 @@ impl Wanted {
                 });
             }
         };
-        let invocation = request.invocation(self)?;
-        Ok(Work { scope: stage.scope.clone(), stage: stage.index, action, invocation })
+        let call = request.name(self, &action)?;
+        Ok(Work { scope: stage.scope.clone(), action, call })
     }
 
     fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, position: usize) -> Result<T, Response> {
@@ -361,23 +372,26 @@ impl Request<'_> {
     }
 
     /// What names this call where it is sent again: the SDKs repeat theirs on every retry.
-    fn invocation(&self, wanted: &Wanted) -> Result<Option<Vec<u8>>, Response> {
+    fn name(&self, wanted: &Wanted, action: &Action) -> Result<Option<CallName>, Response> {
         if !matches!(wanted.method, Method::Post) {
             // The others do the same twice as once.
             return Ok(None);
         }
-        let sdk = self.head.header("amz-sdk-invocation-id").map(|id| (b's', id));
-        let Some((kind, id)) =
-            sdk.or_else(|| self.head.header("idempotency-key").map(|id| (b'k', id)))
+        // The same name in the other header, or for a binary message, names another call.
+        let sdk = self.head.header("amz-sdk-invocation-id").map(|id| ([b's', b'S'], id));
+        let Some(([text, binary], id)) =
+            sdk.or_else(|| self.head.header("idempotency-key").map(|id| ([b'k', b'K'], id)))
         else {
             return Ok(None);
         };
-        if id.is_empty() || id.len() > MAX_KEY_BYTES {
+        let kind = if action.is_binary() { binary } else { text };
+        let name = CallName::new(&[&[kind], id.as_bytes()].concat());
+        if id.is_empty() || name.is_none() {
             let message = format!(
                 "amz-sdk-invocation-id and Idempotency-Key have 1 to {MAX_KEY_BYTES} bytes"
             );
             return Err(Response::bad_request(&message));
         }
-        Ok(Some([&[kind], id.as_bytes()].concat()))
+        Ok(name)
     }
 }

@@ -3,10 +3,9 @@
 //! Holds always: a call that comes again by its invocation id is answered as before and does
 //! nothing; one that failed for want of room or of a node is done again.
 
-use std::{sync::Arc, time::Instant};
-
 use connection_store::{
-    Begun, ConnectionId, DeliveryError, Description, Message, Page, SendReport, Unavailable,
+    Audience, CallName, ConnectionId, ConnectionStore, DeliveryError, Description, Message, Page,
+    Reply, Scope, SendReport, Unavailable,
 };
 use tidegate_flow::context::iso_8601;
 
@@ -14,52 +13,43 @@ use super::{
     call::{Action, Work},
     gone,
 };
-use crate::{core_state::Core, http::response::Response};
+use crate::{core_state::Core, http::response::Response, websocket::Connection};
 
-/// What a call that may come again was answered.
-#[derive(Debug, Clone)]
-pub(crate) enum Answered {
+/// What a message that was sent is answered with.
+enum Answered {
     /// A post: the owner's queue took it.
     Sent,
-    /// A post: nobody is there.
-    Gone,
     /// A send to an audience.
     Counts { recipients: u64, nodes: u32 },
     /// A batch.
-    Batch { delivered: u64, gone: Arc<[ConnectionId]> },
-}
-
-/// Why there is no answer of use.
-enum Failed {
-    Full,
-    Unavailable,
+    Batch { delivered: u64, gone: Vec<ConnectionId> },
 }
 
 pub(super) async fn carry_out(core: &Core, work: Work) -> Response {
-    let Work { scope, stage, action, invocation } = work;
+    let Work { scope, action, call } = work;
     let store = core.node.store();
     match action {
-        action @ (Action::Post(..) | Action::Send(..) | Action::Batch(..)) => {
-            let answered = once(core, &scope, &action, invocation.as_deref(), || async {
-                let answered = send(core, &scope, &action).await?;
-                let (count, bytes) = match (&answered, message(&action)) {
-                    (Answered::Sent, Some(message)) => (1, message.payload.len()),
-                    (
-                        Answered::Counts { recipients, .. }
-                        | Answered::Batch { delivered: recipients, .. },
-                        Some(message),
-                    ) => (*recipients, message.payload.len()),
-                    _ => (0, 0),
-                };
-                if let Some(stage) = core.node.snapshot().stage(stage) {
-                    stage.posts.messages_out(count, bytes);
-                }
-                Ok(answered)
+        Action::Post(id, message) => {
+            let posted = match &call {
+                Some(call) => store.post_once(&scope, id, message, call).await,
+                None => store.post(&scope, id, message).await,
+            };
+            answer(posted.map(|_receipt| Answered::Sent))
+        }
+        Action::Send(audience, message, except) => {
+            let report = send(store, &scope, audience, message, except, call.as_ref()).await;
+            let counts = report
+                .map(|SendReport { recipients, nodes, .. }| Answered::Counts { recipients, nodes });
+            answer(counts.map_err(DeliveryError::from))
+        }
+        Action::Batch(list, message) => {
+            let audience = Audience::Connections(list);
+            let report = send(store, &scope, audience, message, Vec::new(), call.as_ref()).await;
+            let batch = report.map(|SendReport { recipients, gone, .. }| Answered::Batch {
+                delivered: recipients,
+                gone,
             });
-            match answered.await {
-                Ok(answered) => answered.response(),
-                Err(failed) => failed.response(),
-            }
+            answer(batch.map_err(DeliveryError::from))
         }
         Action::Describe(id) => match store.describe(&scope, id).await {
             Ok(found) => described(&found),
@@ -72,7 +62,7 @@ pub(super) async fn carry_out(core: &Core, work: Work) -> Response {
         Action::CloseAll(audience, request) => {
             match store.close_audience(&scope, audience, request).await {
                 Ok(_) => Response::empty(204),
-                Err(Unavailable) => Failed::Unavailable.response(),
+                Err(Unavailable) => refused(Unavailable.into()),
             }
         }
         Action::Join(group, id) => match store.join(&scope, &group, id).await {
@@ -87,7 +77,7 @@ pub(super) async fn carry_out(core: &Core, work: Work) -> Response {
             Ok(count) => {
                 Response::json(200, serde_json::json!({ "connections": count }).to_string())
             }
-            Err(Unavailable) => Failed::Unavailable.response(),
+            Err(Unavailable) => refused(Unavailable.into()),
         },
         Action::Members(group, limit, cursor) => {
             page(store.members(&scope, &group, limit, cursor).await)
@@ -96,91 +86,26 @@ pub(super) async fn carry_out(core: &Core, work: Work) -> Response {
     }
 }
 
-/// Does `act` unless the call was answered before, or is being done: then that answer is given.
-async fn once<F: Future<Output = Result<Answered, Failed>>>(
-    core: &Core,
-    scope: &connection_store::Scope,
-    action: &Action,
-    invocation: Option<&[u8]>,
-    act: impl Fn() -> F,
-) -> Result<Answered, Failed> {
-    let Some(name) = invocation else { return act().await };
-    let target = target(action);
-    loop {
-        match core.node.invocations.begin(Instant::now(), scope, &target, name) {
-            Begun::New(invocation) => {
-                let answered = act().await?;
-                invocation.answer(Instant::now(), answered.clone());
-                return Ok(answered);
-            }
-            Begun::Replayed(answered) => return Ok(answered),
-            Begun::InFlight(first) => {
-                if let Some(answered) = first.await {
-                    return Ok(answered);
-                }
-                // The first was not done after all.
-            }
-        }
+/// Sends to an audience: once for all calls of that name, where the call has one.
+fn send(
+    store: &dyn ConnectionStore<Connection>,
+    scope: &Scope,
+    audience: Audience,
+    message: Message,
+    except: Vec<ConnectionId>,
+    call: Option<&CallName>,
+) -> Reply<Result<SendReport, Unavailable>> {
+    match call {
+        Some(call) => store.send_once(scope, audience, message, except, call),
+        None => store.send(scope, audience, message, except),
     }
 }
 
-/// Whom a call is for: the same name for another target is another call.
-fn target(action: &Action) -> (u8, String, Vec<ConnectionId>, bool) {
-    use connection_store::{Audience, MessageKind};
-    let binary = message(action).is_some_and(|message| message.kind == MessageKind::Binary);
-    match action {
-        Action::Post(id, _) => (0, String::new(), vec![*id], binary),
-        Action::Batch(list, _) => (1, String::new(), list.as_slice().to_vec(), binary),
-        Action::Send(audience, _, except) => {
-            let (kind, name) = match audience {
-                Audience::Group(group) => (2, group.as_str().to_owned()),
-                Audience::User(user) => (3, user.to_string()),
-                Audience::Stage | Audience::Connections(_) => (4, String::new()),
-            };
-            (kind, name, except.clone(), binary)
-        }
-        _ => (u8::MAX, String::new(), Vec::new(), binary),
+fn answer(answered: Result<Answered, DeliveryError>) -> Response {
+    match answered {
+        Ok(answered) => answered.response(),
+        Err(err) => refused(err),
     }
-}
-
-fn message(action: &Action) -> Option<&Message> {
-    match action {
-        Action::Post(_, message) | Action::Send(_, message, _) | Action::Batch(_, message) => {
-            Some(message)
-        }
-        _ => None,
-    }
-}
-
-async fn send(
-    core: &Core,
-    scope: &connection_store::Scope,
-    action: &Action,
-) -> Result<Answered, Failed> {
-    use connection_store::Audience;
-    let store = core.node.store();
-    Ok(match action {
-        Action::Post(id, message) => match store.post(scope, *id, message.clone()).await {
-            Ok(_receipt) => Answered::Sent,
-            Err(DeliveryError::Gone) => Answered::Gone,
-            Err(DeliveryError::Full) => return Err(Failed::Full),
-            Err(DeliveryError::Unavailable) => return Err(Failed::Unavailable),
-        },
-        Action::Batch(list, message) => {
-            let audience = Audience::Connections(list.clone());
-            let sent = store.send(scope, audience, message.clone(), Vec::new()).await;
-            let SendReport { recipients, gone, .. } =
-                sent.map_err(|Unavailable| Failed::Unavailable)?;
-            Answered::Batch { delivered: recipients, gone: gone.into() }
-        }
-        Action::Send(audience, message, except) => {
-            let sent = store.send(scope, audience.clone(), message.clone(), except.clone()).await;
-            let SendReport { recipients, nodes, .. } =
-                sent.map_err(|Unavailable| Failed::Unavailable)?;
-            Answered::Counts { recipients, nodes }
-        }
-        _ => return Err(Failed::Unavailable),
-    })
 }
 
 impl Answered {
@@ -188,7 +113,6 @@ impl Answered {
         let json = |value: serde_json::Value| Response::json(200, value.to_string());
         match self {
             Self::Sent => Response::empty(200),
-            Self::Gone => gone(),
             Self::Counts { recipients, nodes } => {
                 json(serde_json::json!({ "recipients": recipients, "nodes": nodes }))
             }
@@ -200,28 +124,19 @@ impl Answered {
     }
 }
 
-impl Failed {
-    fn response(&self) -> Response {
-        match self {
-            Self::Full => Response::error(
-                429,
-                "LimitExceededException",
-                "the client does not read fast enough; its send queue is full",
-            ),
-            Self::Unavailable => Response::error(
-                503,
-                "ServiceUnavailableException",
-                "the node that owns the connection cannot be reached",
-            ),
-        }
-    }
-}
-
 fn refused(err: DeliveryError) -> Response {
     match err {
         DeliveryError::Gone => gone(),
-        DeliveryError::Full => Failed::Full.response(),
-        DeliveryError::Unavailable => Failed::Unavailable.response(),
+        DeliveryError::Full => Response::error(
+            429,
+            "LimitExceededException",
+            "the client does not read fast enough; its send queue is full",
+        ),
+        DeliveryError::Unavailable => Response::error(
+            503,
+            "ServiceUnavailableException",
+            "the node that owns the connection cannot be reached",
+        ),
     }
 }
 
@@ -236,7 +151,7 @@ fn described(found: &Description) -> Response {
 
 /// `cursor` is there as long as there may be more.
 fn page(found: Result<Page, Unavailable>) -> Response {
-    let Ok(Page { connections, next }) = found else { return Failed::Unavailable.response() };
+    let Ok(Page { connections, next }) = found else { return refused(Unavailable.into()) };
     let ids: Vec<_> = connections.iter().map(ToString::to_string).collect();
     let mut body = serde_json::json!({ "connectionIds": ids });
     if let Some(next) = next {

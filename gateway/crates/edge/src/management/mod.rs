@@ -16,8 +16,6 @@ mod carry_out;
 
 use tidegate_telemetry::ManagementOperation;
 
-pub(crate) use carry_out::Answered;
-
 use self::call::Work;
 use crate::{
     core_state::Core,

@@ -159,6 +159,14 @@ async fn asked(
         let status = tidegate_authorizers::DenialStatus::Failed;
         return Err(Denial::new(status, "no_connect", Owner::Gateway, log));
     };
+    let _place = match &route.authorizer_gate {
+        None => None,
+        Some(gate) => Some(gate.enter_soon().await.map_err(|waited| {
+            let log = format!("too many of its calls were under way for {waited:?}");
+            let status = tidegate_authorizers::DenialStatus::Failed;
+            Denial::new(status, "busy", Owner::ApiOwner, log)
+        })?),
+    };
     let now_ms = now_ms();
     let attempt = Attempt {
         event: &event,

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,6 +22,7 @@ use tidegate_telemetry::{DroppedCause, OpenConnection};
 use tokio::net::TcpStream;
 
 use super::{
+    disconnect_facts,
     frame::encode_message,
     outbox::{Outbox, QueueLimit, Sent},
 };
@@ -44,7 +45,22 @@ pub(crate) struct Connection {
     in_flight: AtomicU32,
     /// The connection's task has stopped reading until a call ends.
     waits_for_call: AtomicBool,
+    /// Whether a surviving node would need its facts: [`NOT_KEPT`], [`KEPT`], then [`ENDED`].
+    keeping: AtomicU8,
     place: Mutex<Place>,
+}
+
+/// 1012 "Service Restart" (the IANA registry of close codes).
+const RESTART: u16 = 1012;
+
+const NOT_KEPT: u8 = 0;
+const KEPT: u8 = 1;
+const ENDED: u8 = 2;
+
+/// What the management API sends, encoded for any number of connections.
+pub(crate) struct Posted {
+    frames: Bytes,
+    payload_bytes: usize,
 }
 
 /// What a connection counts in until it has ended.
@@ -78,6 +94,7 @@ impl Connection {
             outbox: Mutex::new(Outbox::held()),
             in_flight: AtomicU32::new(0),
             waits_for_call: AtomicBool::new(false),
+            keeping: AtomicU8::new(NOT_KEPT),
             place: Mutex::new(Place { _admission: Some(admission), open: None }),
         }
     }
@@ -145,9 +162,30 @@ impl Connection {
         self.place.lock().open = Some(open);
     }
 
+    /// Whether it has been accepted and has not ended.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.place.lock().open.is_some()
+    }
+
     /// Makes its place free: it was refused or has ended, whoever still holds it.
     pub(crate) fn leave(&self) {
         *self.place.lock() = Place::default();
+    }
+
+    /// Has the store keep what another node needs to run the `$disconnect` of this connection, which
+    /// has been accepted. Nothing where it is kept already, or where its end is over.
+    pub(crate) fn keep_facts(&self) {
+        let order = Ordering::AcqRel;
+        if self.keeping.compare_exchange(NOT_KEPT, KEPT, order, Ordering::Relaxed).is_ok() {
+            self.node.store().accepted(self);
+        }
+    }
+
+    /// Nobody needs to run its `$disconnect` any more.
+    pub(crate) fn forget_facts(&self) {
+        if self.keeping.swap(ENDED, Ordering::AcqRel) == KEPT {
+            self.node.store().ended(self.id);
+        }
     }
 
     pub(crate) fn count_dropped(&self, cause: DroppedCause, count: u32) {
@@ -198,10 +236,11 @@ impl Drop for CallInFlight {
 }
 
 impl LocalConnection for Connection {
-    type Frame = Bytes;
+    type Frame = Posted;
 
-    fn encode(message: &Message) -> Bytes {
-        encode_message(message.kind, &message.payload)
+    fn encode(message: &Message) -> Posted {
+        let frames = encode_message(message.kind, &message.payload);
+        Posted { frames, payload_bytes: message.payload.len() }
     }
 
     fn id(&self) -> ConnectionId {
@@ -216,12 +255,27 @@ impl LocalConnection for Connection {
         self.facts.authorization.as_deref()?.principal_id()
     }
 
-    fn send(&self, frame: &Bytes) -> Result<(), SendError> {
-        self.send_encoded(frame)
+    fn send(&self, posted: &Posted) -> Result<(), SendError> {
+        self.send_encoded(&posted.frames)?;
+        // Counted by the node that has the client, and not for a call that was answered as before.
+        if let Some(stage) = self.node.snapshot().stage(self.stage) {
+            stage.posts.message_out(posted.payload_bytes);
+        }
+        Ok(())
     }
 
     fn close(&self, request: &CloseRequest) {
-        self.order_close(End::deleted(request.code, request.reason.clone()));
+        let reason = request.reason.clone();
+        self.order_close(match request.code {
+            // No caller of the management API may ask for it: the store does, without its lease.
+            RESTART => End::lease_lost(reason),
+            code => End::deleted(code, reason),
+        });
+    }
+
+    fn disconnect_facts(&self) -> Option<Bytes> {
+        let is_kept = self.keeping.load(Ordering::Acquire) == KEPT;
+        is_kept.then(|| disconnect_facts::encode(&self.facts))
     }
 
     fn describe(&self) -> Description {

@@ -25,7 +25,7 @@ use tidegate_flow::{
 };
 use tidegate_integrations::{Answer, IntegrationError};
 use tidegate_model::{Binary, RouteKey};
-use tidegate_telemetry::ClientErrorKind;
+use tidegate_telemetry::{ClientErrorKind, DisconnectCause};
 use tracing::{Instrument as _, Span, debug_span, warn};
 
 use super::{
@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     core_state::Core,
-    snapshot::{RouteEntry, StageEntry},
+    snapshot::{RouteEntry, Snapshot, StageEntry},
 };
 
 /// A message from a client, as it came off the wire.
@@ -238,6 +238,20 @@ impl Run {
     ) -> Option<Invoked> {
         let integration = route.integration.as_ref()?;
         let event = self.event(facts, stage, &route.key);
+        let _place = match &route.gate {
+            None => None,
+            Some(gate) if matches!(self.occurrence, Occurrence::Disconnect { .. }) => {
+                Some(gate.enter().await)
+            }
+            Some(gate) => match gate.enter_soon().await {
+                Ok(place) => Some(place),
+                Err(waited) => {
+                    let err = IntegrationError::TimedOut(waited);
+                    report(facts, route, &err);
+                    return Some(Invoked { result: Err(err), took: waited });
+                }
+            },
+        };
         let started = Instant::now();
         let result = integration.call(&core.pools, &event).await;
         let took = started.elapsed();
@@ -491,8 +505,7 @@ fn send_error(connection: &Connection, run: &Run, message: ErrorMessage) {
 }
 
 /// Whether the end of a connection is to be told to anybody, or to a log.
-pub(crate) fn has_disconnect(core: &Core, connection: &Connection) -> bool {
-    let snapshot = core.node.snapshot();
+pub(crate) fn has_disconnect(snapshot: &Snapshot, connection: &Connection) -> bool {
     let stage = snapshot.stage(connection.stage);
     stage.is_some_and(|stage| stage.disconnect.is_some() || stage.access_log.is_some())
 }
@@ -500,13 +513,34 @@ pub(crate) fn has_disconnect(core: &Core, connection: &Connection) -> bool {
 /// Runs `$disconnect`; its answer is ignored (websocket-api, section 3.8).
 pub(crate) async fn run_disconnect(core: Arc<Core>, connection: Arc<Connection>, end: End) {
     let _running = core.node.begin_run();
-    let stage = core.node.snapshot().stage(connection.stage).cloned();
-    let Some(stage) = stage else { return };
+    // A node that was taken for dead leaves it to whoever took its place.
+    if core.node.store().finishes(connection.id).await {
+        let stage = core.node.snapshot().stage(connection.stage).cloned();
+        if let Some(stage) = stage {
+            disconnect(&core, &connection.facts, &stage, end).await;
+        }
+    }
+    connection.forget_facts();
+}
+
+/// Runs the `$disconnect` of a connection whose node has died; `false` where its stage is not
+/// served here.
+pub(crate) async fn run_orphans_disconnect(core: &Arc<Core>, facts: &ConnectionFacts) -> bool {
+    let _running = core.node.begin_run();
+    let stage = core.node.snapshot().stage_named(&facts.api_id, &facts.stage).cloned();
+    let Some(stage) = stage else { return false };
+    stage.metrics.disconnect(DisconnectCause::NodeLost);
+    let span = run_span(facts, RouteKey::DISCONNECT);
+    disconnect(core, facts, &stage, End::node_lost()).instrument(span).await;
+    true
+}
+
+async fn disconnect(core: &Core, facts: &ConnectionFacts, stage: &StageEntry, end: End) {
     let run = Run::new(Occurrence::Disconnect { code: end.code, reason: end.reason });
     let invoked = match &stage.disconnect {
-        Some(route) => run.invoke(&core, &connection.facts, &stage, route).await,
+        Some(route) => run.invoke(core, facts, stage, route).await,
         None => None,
     };
     let ending = Ending { invoked: invoked.as_ref(), ..Ending::default() };
-    run.log(&connection.facts, &stage, RouteKey::DISCONNECT, &ending);
+    run.log(facts, stage, RouteKey::DISCONNECT, &ending);
 }

@@ -3,6 +3,7 @@
 mod asked_for;
 mod authorization;
 mod connection;
+mod disconnect_facts;
 pub(crate) mod dispatch;
 mod frame;
 mod frame_tracker;
@@ -12,4 +13,20 @@ mod session_task;
 pub(crate) mod upgrade;
 
 pub(crate) use connection::{Connection, now_ms};
+pub(crate) use dispatch::run_orphans_disconnect;
 pub(crate) use outbox::Outbox;
+
+use connection_store::Orphan;
+use tidegate_flow::context::ConnectionFacts;
+
+use crate::node::Node;
+
+/// The facts of a connection whose node has died.
+pub(crate) fn adopted_facts(
+    node: &Node,
+    orphan: &Orphan,
+) -> Result<ConnectionFacts, disconnect_facts::UnusableFacts> {
+    let snapshot = node.snapshot();
+    let value_of = |name: &str| snapshot.usage_plans.value_of(name).cloned();
+    disconnect_facts::decode(orphan.id(), orphan.facts(), value_of)
+}

@@ -235,7 +235,8 @@ impl SessionTask {
             stage.metrics.disconnect(disconnect_cause(end.cause));
         }
         self.set_timer();
-        if !dispatch::has_disconnect(&self.core, &self.connection) {
+        if !dispatch::has_disconnect(&self.core.node.snapshot(), &self.connection) {
+            self.connection.forget_facts();
             return;
         }
         let (core, connection) = (self.core.clone(), self.connection.clone());
@@ -488,6 +489,8 @@ fn disconnect_cause(cause: EndCause) -> DisconnectCause {
         EndCause::Drain => DisconnectCause::Drain,
         EndCause::StageRemoved => DisconnectCause::StageRemoved,
         EndCause::TokenExpired => DisconnectCause::TokenExpired,
+        EndCause::LeaseLost => DisconnectCause::LeaseLost,
+        EndCause::NodeLost => DisconnectCause::NodeLost,
     }
 }
 

@@ -8,9 +8,10 @@
 //! Holds always: nothing is accepted before `$connect` has said yes; a refused upgrade runs no
 //! `$disconnect`; what the integration answered beyond the subprotocol is not sent with the 101.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use connection_store::Reply;
 use percent_encoding::percent_decode_str;
 use sha1::{Digest as _, Sha1};
 use tidegate_flow::{
@@ -28,7 +29,7 @@ use super::{
     asked_for,
     authorization::{self, Request},
     connection::{Connection, now_ms},
-    dispatch::{AuthorizerLog, Ending, Invoked, Run, run_span},
+    dispatch::{AuthorizerLog, Ending, Invoked, Run, has_disconnect, run_span},
     refusal::Refusal,
     session_task::SessionTask,
 };
@@ -47,6 +48,9 @@ use crate::{
 
 /// Longest URL, as API Gateway's quota has it.
 const MAX_URL_BYTES: usize = 4096;
+
+/// How long a client waits at most for the other nodes to know of it.
+const LONGEST_PUBLISHING: Duration = Duration::from_secs(1);
 
 /// The GUID of RFC 6455, 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -335,6 +339,10 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
                     first.extend_from_slice(&greeting);
                 }
             }
+            if has_disconnect(&core.node.snapshot(), &connection) {
+                connection.keep_facts();
+            }
+            publish(&core).await;
             connection.outbox().open(first.into());
             // A task of its own, so that an idle connection does not carry this one.
             let task = SessionTask::new(core.clone(), connection.clone(), tls, &early);
@@ -342,6 +350,17 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
         }
     }
     drop(running);
+}
+
+/// Waits until other nodes know of a connection what they have to know, before its client does. A
+/// server that does not answer keeps nobody out.
+async fn publish(core: &Core) {
+    match core.node.store().published() {
+        Reply::Ready(_) => {}
+        later @ Reply::Later(_) => {
+            let _ = tokio::time::timeout(LONGEST_PUBLISHING, later).await;
+        }
+    }
 }
 
 /// Answers, and closes.
