@@ -4,6 +4,7 @@
 //! python/, node/, autobahn/   the programs, one named case per run; ./test.sh installs their packages
 //!        ▲ a child process per test
 //! sdks, websocket_clients, chat, openid, autobahn   which cases there are, and what stands behind the gateway
+//! dashboard, game, notify, lambda_chat              the examples, each started by its one command
 //!
 //! handlers/                   Lambda functions, which the gateway itself runs: functions
 //! ```
@@ -16,9 +17,12 @@
 mod autobahn;
 mod aws_services;
 mod chat;
+mod dashboard;
 mod echo_backend;
+mod examples;
 mod functions;
 mod groups_guide;
+mod notify;
 mod openid;
 mod program;
 mod sdks;

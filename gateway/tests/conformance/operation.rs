@@ -6,14 +6,17 @@
 //!
 //! Holds always: a figure is compared with itself before, so that only its own cause can move it.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_testkit::{
     Client, DEADLINE, Frame, FunctionAnswer, FunctionBackend, GatewayToml, HttpClient, Opcode,
-    RawClient, TestGateway, metric_value, refused, refused_with, run_to_end, wait_until,
+    RawClient, TestGateway, metric_value, refused, refused_with, run_to_end, wait_until, within,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    sync::Semaphore,
+};
 
 use crate::{GATEWAY, assert_id, connection_id, reply, start, text, watched_by};
 
@@ -667,6 +670,77 @@ async fn check_prints_what_would_be_served() {
         assert!(ended.stdout.contains(wanted), "{wanted} is missing in\n{}", ended.stdout);
     }
     assert!(!format!("{ended:?}").contains("never shown"), "{ended:?}");
+}
+
+/// `--set` of `check` and `run`: over the file's keys, and to blame for its own.
+#[tokio::test]
+async fn a_key_on_the_command_line_is_set_over_the_files() {
+    let toml = echo().limit("max_in_flight", "3").build();
+    let set = ["--set", "limits.max_in_flight=5", "--set", "apis.test.domains=[\"d.example\"]"];
+    let ended = run_to_end(GATEWAY, &[&["check", "gateway.toml"], &set[..]].concat(), &toml).await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    for wanted in ["max_in_flight = 5 (default 16)", "d.example"] {
+        assert!(ended.stdout.contains(wanted), "{wanted} is missing in\n{}", ended.stdout);
+    }
+    for (set, said) in [
+        ("limits.connections=0", "--set limits.connections: 0 is an error"),
+        ("limits.max_in_flight", "--set number 1: expected KEY=VALUE"),
+        (
+            "limits.max_in_flight.x=1",
+            "--set limits.max_in_flight.x: `limits.max_in_flight` is no table",
+        ),
+    ] {
+        for command in ["check", "run"] {
+            let arguments = [command, "gateway.toml", "--set", set];
+            let ended = run_to_end(GATEWAY, &arguments, &toml).await;
+            assert_eq!(ended.status.code(), Some(64), "{ended:?}");
+            assert!(
+                ended.stderr.starts_with(said) && ended.stderr.lines().count() == 1,
+                "{ended:?}"
+            );
+        }
+    }
+}
+
+/// The file alone cannot be served, so a reload that forgot what was set would be refused.
+#[tokio::test]
+async fn a_reload_sets_the_same_keys_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let toml = echo().set("listen", "address", "\"nowhere\"").build();
+    std::fs::write(folder.path().join("gateway.toml"), toml).expect("write");
+    let mut node = tokio::process::Command::new(GATEWAY)
+        .args(["run", "gateway.toml", "--set", "listen.address=127.0.0.1:0"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("run");
+    let mut lines = BufReader::new(node.stderr.take().expect("piped")).lines();
+    let pid = node.id().expect("it runs").to_string();
+    let signal = async |name: &str| {
+        let sent = tokio::process::Command::new("kill").args([name, &pid]).status().await;
+        assert!(sent.expect("kill(1) runs").success(), "kill {name}");
+    };
+    let mut until = async |wanted: &[&str]| {
+        let found = async {
+            loop {
+                let line = lines.next_line().await.expect("a line").expect("it is not over");
+                if wanted.iter().any(|wanted| line.contains(wanted)) {
+                    return line;
+                }
+            }
+        };
+        within(DEADLINE, "the log line", found).await
+    };
+    // The last line of the start.
+    until(&[" listening address="]).await;
+    signal("-HUP").await;
+    let line = until(&["configuration reloaded", "configuration refused"]).await;
+    assert!(line.contains("reloaded"), "{line}");
+    signal("-TERM").await;
+    let ended = within(DEADLINE, "the end", node.wait()).await.expect("a child of ours");
+    assert_eq!(ended.code(), Some(0));
 }
 
 /// tidegate, section 1: every problem at once, each with its key and line; exit 64.

@@ -1,0 +1,1 @@
+"""Tests of the backend, without the gateway: `.venv/bin/python -m unittest` from the example's folder."""
