@@ -113,6 +113,8 @@ pub(crate) async fn tell(node: Arc<Node>) {
         }
         match (last.delivers, now.delivers) {
             (false, true) => info!(node = %now.node, "the bus delivers"),
+            // It has left, as it should.
+            (true, false) if node.phase() == Phase::Draining => {}
             (true, false) => {
                 warn!(node = %now.node, "the bus does not deliver: only this node's own connections are reached");
             }

@@ -302,7 +302,9 @@ impl Outbox {
                         index += 1;
                     }
                 }
-                if self.waiting_bytes + bytes <= limit.bytes || dropped > 0 {
+                // Behind a message that is under way, however large, the newest one always has room.
+                let is_only_begun = self.first_written > 0 && self.waiting.len() == 1;
+                if self.waiting_bytes + bytes <= limit.bytes || dropped > 0 || is_only_begun {
                     Ok(dropped)
                 } else {
                     Err(Sent { result: Err(SendError::Full), dropped: 1, overflowed: false })
@@ -394,6 +396,20 @@ mod tests {
         assert_eq!(outbox.peek().expect("a is begun").len(), 3);
         outbox.close(frame(b'x', 4), true);
         assert_eq!(firsts(&outbox), b"ax", "the begun frame is finished before the close frame");
+    }
+
+    /// A message larger than the queue is under way to a slow client: what it gets next is the
+    /// newest, not the first that came meanwhile.
+    #[test]
+    fn the_newest_message_has_room_behind_one_that_is_larger_than_the_queue() {
+        let mut outbox = opened();
+        let limit = QueueLimit { bytes: 10, policy: SlowClient::DropOldest };
+        assert_eq!(outbox.send(&frame(b'a', 50), None, limit), Sent::TAKEN);
+        outbox.advance(2);
+        assert_eq!(outbox.send(&frame(b'b', 5), None, limit), Sent::TAKEN);
+        assert_eq!(firsts(&outbox), b"ab");
+        assert_eq!(outbox.send(&frame(b'c', 5), None, limit).dropped, 1);
+        assert_eq!(firsts(&outbox), b"ac", "and never more than one");
     }
 
     #[test]
