@@ -21,6 +21,7 @@ mod dashboard;
 mod echo_backend;
 mod examples;
 mod functions;
+mod game;
 mod groups_guide;
 mod notify;
 mod openid;
