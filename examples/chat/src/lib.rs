@@ -1,28 +1,34 @@
 //! A chat, as a sample of a backend for Tidegate: people hold WebSocket connections to the
 //! gateway, the gateway makes each of their messages one HTTP request to this backend, and the
-//! backend posts to any connection through the gateway. It never sees a socket of theirs.
+//! backend sends to whole rooms through the gateway. It never sees a socket of theirs, and keeps
+//! no list of their connections: rooms are groups of the gateway's.
 //!
 //! ```text
 //!  browser ──GET /──────────────────────────────────────────► Chat: the page
-//!  browser ══WebSocket══ gateway ──POST /gateway + Tidegate-*──► Chat ─► Rooms
-//!                        gateway ◄──POST /demo/@connections/{id}── Management ◄─┘
+//!  browser ══WebSocket══ gateway ──POST /authorize──────────► authorizer: who is it?
+//!                        gateway ──POST /gateway + Tidegate-*──► Chat ─► Rooms
+//!                        gateway ◄──Tidegate-Join, -Leave──────┘          │
+//!                        gateway ◄──POST /demo/@groups/{room}── Management ◄
 //! ```
 //!
 //! In:  HTTP requests: the page's files, and the gateway's calls for the routes of
 //!      [`GATEWAY_TOML`], told apart by their `Tidegate-Event-Type` and `Tidegate-Route-Key`.
-//! Out: an answer to the sender as the HTTP response (routes with `reply = true`), and events
-//!      to everyone concerned as posts.
+//! Out: an answer to the sender as the HTTP response (routes with `reply = true`), which also
+//!      puts its connection into groups, and events to groups.
 //!
-//! Holds always: each connection has one queue and one task that empties it, so that events
-//! reach it in the order in which [`Rooms`] made them; different connections do not wait for
-//! each other.
+//! Holds always: one task sends all events, one after the other, so that everyone gets them in the
+//! order in which [`Rooms`] made them. Nothing here is about one connection for longer than a
+//! request lasts: gateways may be several, and this backend may be restarted under its people.
 //!
 //! Whoever reaches the backend's port can claim to be the gateway, so it belongs on loopback or
 //! a private network. Web pages of others cannot: a header of one's own needs a CORS preflight,
 //! and that is not answered here.
 
+mod authorizer;
+pub mod groups;
 pub mod management;
 mod page;
+mod presence;
 pub mod rooms;
 
 use std::{
@@ -36,23 +42,23 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinSet, time};
 
-use management::{Management, PostError};
-use rooms::{Delivery, Join, Refusal, Rooms, Say};
+use management::Management;
+use rooms::{Caller, Delivery, Join, Look, Recipients, Refusal, Rooms, Say, Typing};
 
 /// The example's `gateway.toml`, as it stands in the repository.
 pub const GATEWAY_TOML: &str = include_str!("../gateway.toml");
 
-/// How long someone who is gone is still shown: a reload of the page is not a farewell.
-const FAREWELL_AFTER: Duration = Duration::from_secs(2);
-/// Events that may wait for one connection. One that is this far behind loses what comes
-/// next; its page sees a gap in the numbers and asks again.
-const QUEUED_EVENTS: usize = 1024;
+/// Events that may wait for the gateway. Beyond it they are dropped; pages see a gap in the
+/// numbers and ask again.
+const QUEUED_EVENTS: usize = 4096;
 /// The gateway's own limit for a message, bytes.
 const MAX_BODY_BYTES: usize = 131_072;
 
@@ -116,13 +122,18 @@ impl Chat {
     pub async fn serve(self, gateway: GatewayAddress) -> io::Result<()> {
         let wrong = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let (outgoing, waiting) = mpsc::channel(QUEUED_EVENTS);
         let backend = Arc::new(Backend {
             management: Management::new(&gateway.management_url).map_err(wrong)?,
             websocket_url: gateway.websocket_url,
-            state: Mutex::default(),
+            state: Mutex::new(State { rooms: Rooms::default(), checked: HashMap::new(), outgoing }),
             tasks: Mutex::default(),
         });
         let _guard = EndTasks(Arc::clone(&backend));
+        backend.spawn(Arc::clone(&backend).send_events(waiting));
+        backend.spawn(Arc::clone(&backend).watch_presence());
+        // Those who were here before this backend started know it, and it does not.
+        backend.state.lock().deliver(vec![rooms::anew()]);
         loop {
             let socket = match listener.accept().await {
                 Ok((socket, _)) => socket,
@@ -157,11 +168,24 @@ struct Backend {
     tasks: Mutex<JoinSet<()>>,
 }
 
-#[derive(Default)]
 struct State {
     rooms: Rooms,
-    /// By connection id: the events on their way to it.
-    queues: HashMap<String, mpsc::Sender<Bytes>>,
+    /// Room and person: whether they are still there is being found out, and whether it must be
+    /// found out again after that.
+    checked: HashMap<(String, String), bool>,
+    outgoing: mpsc::Sender<Delivery>,
+}
+
+impl State {
+    /// Puts events into the queue. Called with the state still locked: two requests must not put
+    /// theirs in another order than `Rooms` decided.
+    fn deliver(&self, events: Vec<Delivery>) {
+        for event in events {
+            if self.outgoing.try_send(event).is_err() {
+                tracing::warn!("an event was dropped: too many wait for the gateway");
+            }
+        }
+    }
 }
 
 /// Tasks hold the backend and the backend holds the tasks: someone must cut that.
@@ -177,130 +201,162 @@ impl Drop for EndTasks {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Answer {
-    Ok { r#ref: Option<String>, seq: Option<u64> },
-    Error { r#ref: Option<String>, code: &'static str, message: String },
+    Ok {
+        r#ref: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+    },
+    Error {
+        r#ref: Option<String>,
+        code: &'static str,
+        message: String,
+    },
 }
 
 impl Backend {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/gateway") => self.gateway_calls(request).await,
+            (&Method::POST, "/authorize") => match read_body(request.into_body()).await {
+                Some(event) => authorizer::answer(&event).map_or_else(
+                    || page::status(StatusCode::BAD_REQUEST),
+                    |said| page::json(&said),
+                ),
+                None => page::status(StatusCode::BAD_REQUEST),
+            },
             (&Method::GET, path) => page::file(path, &self.websocket_url),
             _ => page::status(StatusCode::NOT_FOUND),
         }
     }
 
-    /// One call of the gateway. For `$connect` the status decides (2xx lets the client in);
-    /// for a message only the body counts, and only where the route replies.
+    /// One call of the gateway. For a message the body counts, where the route replies, and the
+    /// headers that join and leave groups.
     async fn gateway_calls(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let told = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let (Some(connection), Some(event), Some(route)) = (
+        let (Some(connection), Some(person), Some(event), Some(route)) = (
             told("tidegate-connection-id"),
+            told("tidegate-principal-id"),
             told("tidegate-event-type"),
             told("tidegate-route-key"),
         ) else {
             return page::status(StatusCode::BAD_REQUEST);
         };
+        let caller = Caller { person, connection };
         match event {
             "MESSAGE" => {
-                let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
+                let Some(body) = read_body(body).await else {
                     return page::status(StatusCode::BAD_REQUEST);
                 };
-                self.message(connection, route, &body.to_bytes())
+                match route {
+                    "join" => self.join(caller, &body),
+                    "look" => self.look(caller, &body),
+                    "say" => self.say(caller, &body),
+                    "typing" => self.typing(caller, &body),
+                    _ => refused(None, &Refusal::UnknownAction),
+                }
             }
-            // Everyone may come; who they are they say with `join`.
-            "CONNECT" => page::status(StatusCode::OK),
             "DISCONNECT" => {
-                self.disconnected(connection);
+                self.disconnected(person);
                 page::status(StatusCode::OK)
             }
             _ => page::status(StatusCode::BAD_REQUEST),
         }
     }
 
-    fn message(
-        self: &Arc<Self>,
-        connection: &str,
-        route: &str,
-        body: &[u8],
-    ) -> Response<Full<Bytes>> {
-        let done = match route {
-            "join" => read::<Join>(body).map(|ask| {
-                let state = &mut *self.state.lock();
-                let done = state.rooms.join(connection, &ask).map(|events| {
-                    self.deliver(state, events);
-                    None
-                });
-                (ask.r#ref, done)
-            }),
-            "say" => read::<Say>(body).map(|ask| {
-                let state = &mut *self.state.lock();
-                let done = state.rooms.say(connection, &ask, now_ms()).map(|(seq, events)| {
-                    self.deliver(state, events);
-                    Some(seq)
-                });
-                (ask.r#ref, done)
-            }),
-            "typing" => {
-                let state = &mut *self.state.lock();
-                let events = state.rooms.typing(connection);
-                self.deliver(state, events);
-                return page::status(StatusCode::NO_CONTENT); // a route without reply
-            }
-            _ => Err(Refusal::UnknownAction),
+    /// The gateway puts the connection into the room's group, and into the person's, before its
+    /// client reads the answer. It asks how things stand (`look`) only then.
+    fn join(self: &Arc<Self>, caller: Caller<'_>, body: &[u8]) -> Response<Full<Bytes>> {
+        let ask = match read::<Join>(body) {
+            Ok(ask) => ask,
+            Err(why) => return refused(None, &why),
         };
-        let answer = match done {
-            Ok((r#ref, Ok(seq))) => Answer::Ok { r#ref, seq },
-            Ok((r#ref, Err(why))) => {
-                Answer::Error { r#ref, code: why.code(), message: why.to_string() }
-            }
-            Err(why) => Answer::Error { r#ref: None, code: why.code(), message: why.to_string() },
+        let leaving = match ask.leaving.as_deref().map(rooms::room_name).transpose() {
+            Ok(leaving) => leaving,
+            Err(why) => return refused(ask.r#ref, &why),
         };
-        page::json(&answer)
-    }
-
-    /// Puts events into the queues of their connections. Called with the state still locked:
-    /// two requests must not put theirs in another order than `Rooms` decided.
-    fn deliver(self: &Arc<Self>, state: &mut State, events: Vec<Delivery>) {
-        for Delivery { to, event } in events {
-            for connection in to {
-                let queue = state.queues.entry(connection).or_insert_with_key(|connection| {
-                    let (queue, waiting) = mpsc::channel(QUEUED_EVENTS);
-                    self.spawn(Arc::clone(self).empty_queue(connection.clone(), waiting));
-                    queue
-                });
-                if queue.try_send(event.clone()).is_err() {
-                    tracing::debug!("an event was dropped: its connection's queue is full");
+        let room = {
+            let state = &mut *self.state.lock();
+            match state.rooms.join(caller, &ask, now_ms()) {
+                Ok((room, events)) => {
+                    state.deliver(events);
+                    room
                 }
+                Err(why) => return refused(ask.r#ref, &why),
             }
+        };
+        let both = |room: &str| {
+            let person = groups::of_person(room, caller.person);
+            HeaderValue::try_from(format!("{},{person}", groups::of_room(room)))
+        };
+        let answer = Answer::Ok { r#ref: ask.r#ref, seq: None, room: Some(room.clone()) };
+        let mut answer = page::json(&answer);
+        let headers = answer.headers_mut();
+        if let Ok(groups) = both(&room) {
+            headers.insert("tidegate-join", groups);
+        }
+        if let Some(left) = leaving.filter(|left| *left != room) {
+            if let Ok(groups) = both(&left) {
+                headers.insert("tidegate-leave", groups);
+            }
+            self.left(&left, caller.person);
+        }
+        answer
+    }
+
+    fn look(&self, caller: Caller<'_>, body: &[u8]) -> Response<Full<Bytes>> {
+        match read::<Look>(body) {
+            Ok(ask) => match self.state.lock().rooms.look(caller, &ask) {
+                Ok(welcome) => page::json_bytes(welcome),
+                Err(why) => refused(ask.r#ref, &why),
+            },
+            Err(why) => refused(None, &why),
         }
     }
 
-    /// Posts one connection's events, one after the other.
-    async fn empty_queue(self: Arc<Self>, connection: String, mut waiting: mpsc::Receiver<Bytes>) {
-        while let Some(event) = waiting.recv().await {
-            match self.management.post(&connection, event).await {
-                Ok(()) => {}
-                // Its `$disconnect` may be on its way still.
-                Err(PostError::Gone) => return self.disconnected(&connection),
-                Err(error) => tracing::warn!(%error, "an event did not reach its connection"),
-            }
-        }
-    }
-
-    /// Forgets a connection, at once for events, after a moment for the eyes of others.
-    fn disconnected(self: &Arc<Self>, connection: &str) {
+    fn say(&self, caller: Caller<'_>, body: &[u8]) -> Response<Full<Bytes>> {
+        let ask = match read::<Say>(body) {
+            Ok(ask) => ask,
+            Err(why) => return refused(None, &why),
+        };
         let state = &mut *self.state.lock();
-        state.queues.remove(connection);
-        if state.rooms.disconnected(connection) {
-            let (backend, connection) = (Arc::clone(self), connection.to_owned());
-            self.spawn(async move {
-                time::sleep(FAREWELL_AFTER).await;
-                let state = &mut *backend.state.lock();
-                let events = state.rooms.give_up(&connection);
-                backend.deliver(state, events);
-            });
+        match state.rooms.say(caller, &ask, now_ms()) {
+            Ok((seq, events)) => {
+                state.deliver(events);
+                page::json(&Answer::Ok { r#ref: ask.r#ref, seq: Some(seq), room: None })
+            }
+            Err(why) => refused(ask.r#ref, &why),
+        }
+    }
+
+    /// A route without reply: what is wrong with the message, nobody would read.
+    fn typing(&self, caller: Caller<'_>, body: &[u8]) -> Response<Full<Bytes>> {
+        if let Ok(ask) = read::<Typing>(body) {
+            let state = &mut *self.state.lock();
+            state.deliver(state.rooms.typing(caller, &ask));
+        }
+        page::status(StatusCode::NO_CONTENT)
+    }
+
+    /// Sends the events, one after the other: what one caller sends a group arrives in order.
+    async fn send_events(self: Arc<Self>, mut waiting: mpsc::Receiver<Delivery>) {
+        while let Some(Delivery { to, event }) = waiting.recv().await {
+            let sent = match &to {
+                Recipients::All => self.management.broadcast(event).await,
+                Recipients::Room { room, except } => {
+                    let group = groups::of_room(room);
+                    self.management.send(&group, except.as_deref(), event).await
+                }
+            };
+            match (sent, to) {
+                (Ok(reached), Recipients::Room { room, except }) => {
+                    self.reached(&room, reached + u64::from(except.is_some()));
+                }
+                (Ok(_), Recipients::All) => {}
+                (Err(error), _) => tracing::warn!(%error, "an event did not reach the gateway"),
+            }
         }
     }
 
@@ -309,6 +365,14 @@ impl Backend {
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
+}
+
+async fn read_body(body: Incoming) -> Option<Bytes> {
+    Some(Limited::new(body, MAX_BODY_BYTES).collect().await.ok()?.to_bytes())
+}
+
+fn refused(r#ref: Option<String>, why: &Refusal) -> Response<Full<Bytes>> {
+    page::json(&Answer::Error { r#ref, code: why.code(), message: why.to_string() })
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {

@@ -1,11 +1,17 @@
-//! The gateway's management API, as far as the chat needs it: a post to one connection.
+//! The gateway's management API, as far as the chat needs it.
 //!
-//! In:  a connection id and the bytes of a message.
-//! Out: `POST {management_url}/@connections/{id}` over kept-alive HTTP/1.1, and how it ended.
+//! In:  a group's name, or none for everyone, and the bytes of a message.
+//! Out: `POST {management_url}/@groups/{group}` and the like over kept-alive HTTP/1.1, and how it
+//!      ended.
 //!
-//! Holds always: no more than `MAX_AT_ONCE` posts are on their way.
+//! Holds always: no more than `MAX_AT_ONCE` calls are on their way; a message whose answer was
+//! lost goes out again under the same `Idempotency-Key`, and so reaches everyone once.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -13,49 +19,65 @@ use hyper::{Method, Request, StatusCode, Uri, client::conn::http1::SendRequest, 
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use tokio::{net::TcpStream, sync::Semaphore, time};
 
-/// A large room must not open a socket for each of its people at the same moment.
-const MAX_AT_ONCE: usize = 64;
+/// Many who leave at once must not open a socket each.
+const MAX_AT_ONCE: usize = 16;
 /// Waits before each attempt. A gateway that restarts is back within the last of them.
 const ATTEMPTS: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(900)];
 /// For one attempt, from the connect to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What may stand in a path as it is (RFC 3986, 2.3). Connection ids end in `=`, which may not.
+/// What may stand in a query as it is (RFC 3986, 2.3). Connection ids end in `=`, which may not.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Why a message did not reach its connection's queue.
+/// Why a call had no effect.
 #[derive(Debug, thiserror::Error)]
-pub enum PostError {
-    /// 410: the connection is closed, and no later post will reach it.
-    #[error("the connection is gone")]
-    Gone,
-    /// Any other answer that is no success.
+pub enum CallError {
+    /// An answer that is no success.
     #[error("the gateway answered {0}")]
     Refused(StatusCode),
+    /// A success that says something else than it should.
+    #[error("the gateway answered no count")]
+    Unclear(#[source] serde_json::Error),
     /// No answer at all.
     #[error("no answer from the gateway")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl PostError {
+impl CallError {
     fn may_pass(&self) -> bool {
         match self {
-            Self::Gone => false,
+            Self::Unclear(_) => false,
             Self::Refused(status) => status.is_server_error() || status.as_u16() == 429,
             Self::Unreachable(_) => true,
         }
     }
 }
 
-/// The gateway, as a place to post to.
+/// `POST @groups/{group}` and `POST @broadcast`.
+#[derive(Deserialize)]
+struct Sent {
+    recipients: u64,
+}
+
+/// `GET @groups/{group}`.
+#[derive(Deserialize)]
+struct Members {
+    connections: u64,
+}
+
+/// The gateway, as a place to call.
 pub struct Management {
     authority: String,
-    /// The path before `/@connections`: the stage.
+    /// The path before `/@groups`: the stage.
     base: String,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
     turns: Semaphore,
+    /// Of this run, and of a message of it.
+    run: u64,
+    sent: AtomicU64,
 }
 
 impl Management {
@@ -71,22 +93,64 @@ impl Management {
                 base: uri.path().trim_end_matches('/').to_owned(),
                 idle: Mutex::default(),
                 turns: Semaphore::new(MAX_AT_ONCE),
+                run: RandomState::new().hash_one(url),
+                sent: AtomicU64::new(0),
             }),
             _ => Err(format!("management url {url:?}: want http://host:port/stage")),
         }
     }
 
-    /// Posts one message, and tries again where that can help. `Ok` means that it stands in
-    /// the connection's send queue.
-    pub async fn post(&self, connection: &str, message: Bytes) -> Result<(), PostError> {
+    /// Sends a message to every member of a group, wherever they are connected, but to
+    /// `except`, a connection. Gives the number of those that it reached.
+    pub async fn send(
+        &self,
+        group: &str,
+        except: Option<&str>,
+        message: Bytes,
+    ) -> Result<u64, CallError> {
+        let mut path = format!("{}/@groups/{group}", self.base);
+        if let Some(connection) = except {
+            path += &format!("?except={}", utf8_percent_encode(connection, ESCAPED));
+        }
+        self.post(&path, message).await
+    }
+
+    /// Sends a message to everyone. Gives the number of those that it reached.
+    pub async fn broadcast(&self, message: Bytes) -> Result<u64, CallError> {
+        self.post(&format!("{}/@broadcast", self.base), message).await
+    }
+
+    /// How many connections a group has.
+    pub async fn members(&self, group: &str) -> Result<u64, CallError> {
+        let path = format!("{}/@groups/{group}", self.base);
+        let answer = self.call(Method::GET, &path, "", Bytes::new()).await?;
+        let members: Members = serde_json::from_slice(&answer).map_err(CallError::Unclear)?;
+        Ok(members.connections)
+    }
+
+    async fn post(&self, path: &str, message: Bytes) -> Result<u64, CallError> {
+        let name = format!("{:016x}-{}", self.run, self.sent.fetch_add(1, Ordering::Relaxed));
+        let answer = self.call(Method::POST, path, &name, message).await?;
+        let sent: Sent = serde_json::from_slice(&answer).map_err(CallError::Unclear)?;
+        Ok(sent.recipients)
+    }
+
+    /// One call, tried again where that can help.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        name: &str,
+        body: Bytes,
+    ) -> Result<Bytes, CallError> {
         let _turn = self.turns.acquire().await.expect("never closed");
-        let mut outcome = Ok(());
+        let mut outcome = Err(CallError::Refused(StatusCode::SERVICE_UNAVAILABLE));
         for wait in ATTEMPTS {
             time::sleep(wait).await;
-            outcome = match time::timeout(TIMEOUT, self.attempt(connection, message.clone())).await
-            {
+            let attempt = self.attempt(method.clone(), path, name, body.clone());
+            outcome = match time::timeout(TIMEOUT, attempt).await {
                 Ok(outcome) => outcome,
-                Err(elapsed) => Err(PostError::Unreachable(elapsed.into())),
+                Err(elapsed) => Err(CallError::Unreachable(elapsed.into())),
             };
             match &outcome {
                 Err(error) if error.may_pass() => {}
@@ -96,32 +160,35 @@ impl Management {
         outcome
     }
 
-    async fn attempt(&self, connection: &str, message: Bytes) -> Result<(), PostError> {
-        let unreachable = |e: hyper::Error| PostError::Unreachable(e.into());
-        let path =
-            format!("{}/@connections/{}", self.base, utf8_percent_encode(connection, ESCAPED));
-        let request = Request::builder()
-            .method(Method::POST)
+    async fn attempt(
+        &self,
+        method: Method,
+        path: &str,
+        name: &str,
+        body: Bytes,
+    ) -> Result<Bytes, CallError> {
+        let unreachable = |e: hyper::Error| CallError::Unreachable(e.into());
+        let mut request = Request::builder()
+            .method(method)
             .uri(path)
             .header(header::HOST, &self.authority)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(message))
-            .expect("a path of escaped characters and a host that was parsed");
+            .header(header::CONTENT_TYPE, "application/json");
+        if !name.is_empty() {
+            request = request.header("idempotency-key", name);
+        }
+        let request = request.body(Full::new(body));
+        let request = request.expect("a path of such characters, and a host that was parsed");
         let mut sender = self.sender().await?;
         let response = sender.send_request(request).await.map_err(unreachable)?;
         let status = response.status();
-        // Read to the end: only then can the socket serve the next post.
-        response.into_body().collect().await.map_err(unreachable)?;
+        // Read to the end: only then can the socket serve the next call.
+        let answer = response.into_body().collect().await.map_err(unreachable)?.to_bytes();
         self.idle.lock().push(sender);
-        match status {
-            StatusCode::GONE => Err(PostError::Gone),
-            status if status.is_success() => Ok(()),
-            status => Err(PostError::Refused(status)),
-        }
+        if status.is_success() { Ok(answer) } else { Err(CallError::Refused(status)) }
     }
 
     /// A kept socket that is still good, else a new one.
-    async fn sender(&self) -> Result<SendRequest<Full<Bytes>>, PostError> {
+    async fn sender(&self) -> Result<SendRequest<Full<Bytes>>, CallError> {
         loop {
             let kept = self.idle.lock().pop();
             let Some(mut kept) = kept else { break };
@@ -130,12 +197,12 @@ impl Management {
             }
         }
         let socket = TcpStream::connect(&self.authority).await;
-        let socket = socket.map_err(|e| PostError::Unreachable(e.into()))?;
-        // Posts are small and each waits for its answer: nothing to gather (Nagle) here.
-        socket.set_nodelay(true).map_err(|e| PostError::Unreachable(e.into()))?;
+        let socket = socket.map_err(|e| CallError::Unreachable(e.into()))?;
+        // Calls are small and each waits for its answer: nothing to gather (Nagle) here.
+        socket.set_nodelay(true).map_err(|e| CallError::Unreachable(e.into()))?;
         let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
             .await
-            .map_err(|e| PostError::Unreachable(e.into()))?;
+            .map_err(|e| CallError::Unreachable(e.into()))?;
         // Ends when its sender is dropped, or the gateway hangs up.
         tokio::spawn(async move {
             if let Err(error) = driver.await {

@@ -29,8 +29,12 @@ pub(crate) fn file(path: &str, websocket_url: &str) -> Response<Full<Bytes>> {
 
 /// 200 with a JSON body.
 pub(crate) fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
-    let body = serde_json::to_vec(value).expect("strings and numbers always encode");
-    respond("application/json", body.into())
+    json_bytes(serde_json::to_vec(value).expect("strings and numbers always encode").into())
+}
+
+/// 200 with a body that is JSON already.
+pub(crate) fn json_bytes(body: Bytes) -> Response<Full<Bytes>> {
+    respond("application/json", body)
 }
 
 /// A status without a body.

@@ -1,10 +1,10 @@
-//! The backend as the gateway meets it: HTTP calls with `Tidegate-*` headers in, posts to
-//! `/demo/@connections/{id}` out, recorded by a stand-in of the management API.
+//! The backend as the gateway meets it: HTTP calls with `Tidegate-*` headers in, sends to
+//! `/demo/@groups/{group}` out, to a stand-in of the management API that keeps the groups.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which the lint does not know as such")]
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     net::SocketAddr,
     sync::{
@@ -33,45 +33,78 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-/// What the stand-in has seen and what it should do.
+/// What the stand-in knows and has seen. It keeps the groups, as the gateway does.
 #[derive(Default)]
-struct Posts {
-    /// Connection id as it stood in the path, and event.
+struct Gateway {
+    /// By name: the connections in it.
+    groups: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    /// Connection id and event, in the order of sending.
     seen: Mutex<Vec<(String, Value)>>,
+    /// The `Idempotency-Key` of each send, also of those that were not taken.
+    names: Mutex<Vec<String>>,
     arrived: Notify,
-    gone: Mutex<HashSet<String>>,
-    /// Posts to these are not answered until `let_go`.
-    held: Mutex<HashSet<String>>,
-    let_go: Notify,
     busy_once: AtomicBool,
 }
 
-impl Posts {
-    async fn take(&self, request: Request<Incoming>) -> StatusCode {
-        assert_eq!(request.method(), Method::POST);
-        let path = request.uri().path().to_owned();
-        let id = path.strip_prefix("/demo/@connections/").expect("a post to a connection");
-        let body = request.into_body().collect().await.expect("body").to_bytes();
-        if self.gone.lock().contains(id) {
-            return StatusCode::GONE;
+impl Gateway {
+    async fn take(&self, request: Request<Incoming>) -> (StatusCode, String) {
+        let (head, body) = request.into_parts();
+        let target = head.uri.path().strip_prefix("/demo/@").expect("a call of the stage's");
+        let group = target.strip_prefix("groups/");
+        if head.method == Method::GET {
+            let count = self.groups.lock().get(group.expect("a group")).map_or(0, BTreeSet::len);
+            return (StatusCode::OK, json!({ "connections": count }).to_string());
         }
+        assert_eq!(head.method, Method::POST);
+        let name = head.headers["idempotency-key"].to_str().expect("text").to_owned();
+        self.names.lock().push(name);
         if self.busy_once.swap(false, Ordering::Relaxed) {
-            return StatusCode::SERVICE_UNAVAILABLE;
+            return (StatusCode::SERVICE_UNAVAILABLE, "{}".to_owned());
         }
-        let event = serde_json::from_slice(&body).expect("json");
-        self.seen.lock().push((id.to_owned(), event));
+        let except = head.uri.query().and_then(|query| query.strip_prefix("except="));
+        let except = except.map(|id| id.replace("%3D", "="));
+        let body = body.collect().await.expect("body").to_bytes();
+        let event: Value = serde_json::from_slice(&body).expect("json");
+        let mut reached = self.members(group);
+        reached.retain(|id| Some(id) != except.as_ref());
+        let count = reached.len();
+        self.seen.lock().extend(reached.into_iter().map(|id| (id, event.clone())));
         self.arrived.notify_waiters();
-        if self.held.lock().contains(id) {
-            self.let_go.notified().await;
+        (StatusCode::OK, json!({ "recipients": count, "nodes": 1 }).to_string())
+    }
+
+    /// Of one group, or of all.
+    fn members(&self, group: Option<&str>) -> BTreeSet<String> {
+        let groups = self.groups.lock();
+        match group {
+            Some(group) => groups.get(group).cloned().unwrap_or_default(),
+            None => groups.values().flatten().cloned().collect(),
         }
-        StatusCode::OK
+    }
+
+    /// What an answer's headers ask for.
+    fn regroup(&self, id: &str, join: &str, leave: &str) {
+        let mut groups = self.groups.lock();
+        for group in join.split(',').filter(|group| !group.is_empty()) {
+            groups.entry(group.to_owned()).or_default().insert(id.to_owned());
+        }
+        for group in leave.split(',').filter(|group| !group.is_empty()) {
+            groups.get_mut(group).expect("a group one was in").remove(id);
+        }
+    }
+
+    /// The socket has ended, and nobody has told the backend yet.
+    fn lose(&self, id: &str) {
+        for members in self.groups.lock().values_mut() {
+            members.remove(id);
+        }
     }
 }
 
 struct World {
     chat: SocketAddr,
-    posts: Arc<Posts>,
-    tasks: [JoinHandle<()>; 2],
+    gateway: Arc<Gateway>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for World {
@@ -82,20 +115,25 @@ impl Drop for World {
 
 impl World {
     async fn start() -> Self {
-        let posts = Arc::new(Posts::default());
+        Self::start_behind(Arc::default()).await
+    }
+
+    /// A backend, and the management API of a gateway that may know connections already.
+    async fn start_behind(gateway: Arc<Gateway>) -> Self {
         let listener = TcpListener::bind(ANY_PORT).await.unwrap();
-        let gateway = listener.local_addr().unwrap();
-        let recorded = Arc::clone(&posts);
+        let address = listener.local_addr().unwrap();
+        let told = Arc::clone(&gateway);
         let management = tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
-                let posts = Arc::clone(&recorded);
+                let gateway = Arc::clone(&told);
                 tokio::spawn(async move {
                     let service = service_fn(|request| {
-                        let posts = Arc::clone(&posts);
+                        let gateway = Arc::clone(&gateway);
                         async move {
-                            let mut response = Response::new(Full::<Bytes>::default());
-                            *response.status_mut() = posts.take(request).await;
+                            let (status, body) = gateway.take(request).await;
+                            let mut response = Response::new(Full::<Bytes>::from(body));
+                            *response.status_mut() = status;
                             Ok::<_, Infallible>(response)
                         }
                     });
@@ -105,43 +143,44 @@ impl World {
             }
         });
         let chat = Chat::bind(ANY_PORT).unwrap();
-        let address = chat.address();
+        let chat_address = chat.address();
         let serving = chat.serve(GatewayAddress {
-            websocket_url: format!("ws://{gateway}/demo"),
-            management_url: format!("http://{gateway}/demo"),
+            websocket_url: format!("ws://{address}/demo"),
+            management_url: format!("http://{address}/demo"),
         });
         let serving = tokio::spawn(async move { serving.await.expect("serves") });
-        Self { chat: address, posts, tasks: [management, serving] }
+        Self { chat: chat_address, gateway, tasks: vec![management, serving] }
     }
 
-    async fn http(&self, request: Request<Full<Bytes>>) -> (StatusCode, String, Bytes) {
+    async fn http(&self, request: Request<Full<Bytes>>) -> Response<Bytes> {
         let socket = TcpStream::connect(self.chat).await.unwrap();
         let (mut sender, driver) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
         tokio::spawn(driver);
-        let response = sender.send_request(request).await.unwrap();
-        let status = response.status();
-        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
-        let kind = header("content-type").unwrap_or_default();
-        (status, kind, response.into_body().collect().await.unwrap().to_bytes())
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        Response::from_parts(head, body.collect().await.unwrap().to_bytes())
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, String, Bytes) {
+    async fn get(&self, path: &str) -> Response<Bytes> {
         let request = Request::get(path).header("host", "chat").body(Full::default()).unwrap();
         self.http(request).await
     }
 
-    /// One call as the gateway makes it.
+    /// One call as the gateway makes it, and what it does with the answer. A connection belongs
+    /// to the person that its id begins with: `ann`, `ann.2`.
     async fn call(&self, id: &str, event: &str, route: &str, body: &str) -> (StatusCode, Bytes) {
         let request = Request::post("/gateway")
             .header("host", "chat")
             .header("Tidegate-Connection-Id", id)
+            .header("Tidegate-Principal-Id", id.split('.').next().unwrap())
             .header("Tidegate-Event-Type", event)
             .header("Tidegate-Route-Key", route)
             .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
             .unwrap();
-        let (status, _, body) = self.http(request).await;
-        (status, body)
+        let answer = self.http(request).await;
+        let header = |name| answer.headers().get(name).map_or("", |value| value.to_str().unwrap());
+        self.gateway.regroup(id, header("tidegate-join"), header("tidegate-leave"));
+        (answer.status(), answer.into_body())
     }
 
     async fn message(&self, id: &str, route: &str, body: &str) -> Value {
@@ -150,10 +189,19 @@ impl World {
         serde_json::from_slice(&body).expect("an answer")
     }
 
-    async fn join(&self, id: &str, name: &str) {
-        let body = json!({"action": "join", "room": "quay", "name": name, "key": name, "ref": "j"});
-        let answer = self.message(id, "join", &body.to_string()).await;
-        assert_eq!(answer["type"], "ok", "{answer}");
+    /// Comes into a room, perhaps from another one, and looks around there.
+    async fn go(&self, id: &str, name: &str, room: &str, leaving: Option<&str>) -> Value {
+        let ask = json!({"room": room, "name": name, "leaving": leaving, "ref": "j"});
+        let answer = self.message(id, "join", &ask.to_string()).await;
+        assert_eq!((&answer["type"], &answer["ref"]), (&json!("ok"), &json!("j")), "{answer}");
+        let look = json!({"room": answer["room"], "ref": "j"});
+        self.message(id, "look", &look.to_string()).await
+    }
+
+    async fn join(&self, id: &str, name: &str) -> Value {
+        let welcome = self.go(id, name, "quay", None).await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        welcome
     }
 
     async fn say(&self, id: &str, text: &str) -> Value {
@@ -162,6 +210,7 @@ impl World {
     }
 
     async fn disconnect(&self, id: &str) {
+        self.gateway.lose(id);
         assert_eq!(self.call(id, "DISCONNECT", "$disconnect", "").await.0, StatusCode::OK);
     }
 
@@ -169,7 +218,7 @@ impl World {
     async fn events(&self, id: &str, kind: &str, count: usize) -> Vec<Value> {
         let waiting = async {
             loop {
-                let arrived = self.posts.arrived.notified();
+                let arrived = self.gateway.arrived.notified();
                 let events = self.so_far(id, kind);
                 if events.len() >= count {
                     return events;
@@ -182,7 +231,7 @@ impl World {
     }
 
     fn so_far(&self, id: &str, kind: &str) -> Vec<Value> {
-        let seen = self.posts.seen.lock();
+        let seen = self.gateway.seen.lock();
         let wanted = |(to, event): &&(String, Value)| to == id && event["type"] == kind;
         seen.iter().filter(wanted).map(|(_, event)| event.clone()).collect()
     }
@@ -192,84 +241,144 @@ fn texts(messages: &[Value]) -> Vec<&str> {
     messages.iter().map(|m| m["text"].as_str().expect("text")).collect()
 }
 
+fn names(welcome: &Value) -> Vec<&str> {
+    let people = welcome["people"].as_array().expect("people");
+    people.iter().map(|p| p["name"].as_str().expect("name")).collect()
+}
+
 #[tokio::test]
 async fn whoever_joins_gets_people_and_history_and_the_others_hear_of_it() {
     let world = World::start().await;
-    assert_eq!(world.call("a", "CONNECT", "$connect", "").await.0, StatusCode::OK);
-    world.join("a", "Ann").await;
-    assert_eq!(world.say("a", "hello").await["seq"], 1);
-    world.join("b", "Ben").await;
+    world.join("ann", "Ann").await;
+    assert_eq!(world.say("ann", "hello").await["seq"], 1);
+    let welcome = world.join("ben=", "Ben").await;
 
-    let welcome = world.events("b", "welcome", 1).await.remove(0);
-    let people = welcome["people"].as_array().unwrap();
-    assert_eq!(people.iter().map(|p| &p["name"]).collect::<Vec<_>>(), ["Ann", "Ben"]);
+    assert_eq!(names(&welcome), ["Ann", "Ben"]);
     assert_eq!((&welcome["seq"], &welcome["ref"]), (&json!(1), &json!("j")));
-    assert_eq!(welcome["you"], people[1]["id"]);
-    let history = world.events("b", "history", 1).await.remove(0);
-    assert_eq!(texts(history["messages"].as_array().unwrap()), ["hello"]);
-    let joined = world.events("a", "joined", 1).await.remove(0);
+    assert_eq!(welcome["you"], welcome["people"][1]["id"]);
+    assert_eq!(texts(welcome["messages"].as_array().unwrap()), ["hello"]);
+    let joined = world.events("ann", "joined", 1).await.remove(0);
     assert_eq!(joined["person"]["name"], "Ben");
-    assert!(!welcome.to_string().contains("key"), "a person's key is nobody else's business");
+    // Ann's own coming may have been on its way still, Ben's is not for him.
+    let heard = world.so_far("ben=", "joined");
+    assert!(heard.iter().all(|event| event["person"]["name"] == "Ann"), "{heard:?}");
 }
 
-/// Each post is answered before the next to the same connection is made, while posts to
-/// others go on: one who is slow holds up nobody else.
 #[tokio::test]
-async fn a_room_hears_everything_in_order_and_a_slow_connection_delays_only_itself() {
+async fn the_gateway_is_told_to_put_a_connection_into_its_rooms_group() {
     let world = World::start().await;
-    for (id, name) in [("a", "Ann"), ("b", "Ben"), ("slow", "Sam")] {
+    world.join("ann", "Ann").await;
+    world.go("ann", "Ann", "Très loin", Some("quay")).await;
+    let groups = world.gateway.groups.lock();
+    let with: Vec<_> = groups.iter().filter(|(_, m)| !m.is_empty()).map(|(g, _)| g).collect();
+    assert_eq!(with.len(), 2, "{with:?}");
+    assert!(with[0].starts_with("here:~") && with[0].ends_with(":ann"), "{with:?}");
+    assert!(with[1].starts_with("room:~"), "{with:?}");
+}
+
+#[tokio::test]
+async fn a_room_hears_everything_in_order() {
+    let world = World::start().await;
+    for (id, name) in [("ann", "Ann"), ("ben", "Ben"), ("sam", "Sam")] {
         world.join(id, name).await;
     }
-    world.events("slow", "rooms", 1).await;
-    world.posts.held.lock().insert("slow".to_owned());
     let said: Vec<String> = (0..50).map(|n| format!("message {n}")).collect();
     for (n, text) in said.iter().enumerate() {
-        assert_eq!(world.say(["a", "b"][n % 2], text).await["seq"], n + 1);
+        assert_eq!(world.say(["ann", "ben"][n % 2], text).await["seq"], n + 1);
     }
-    for id in ["a", "b"] {
+    for id in ["ann", "ben", "sam"] {
         let heard = world.events(id, "message", said.len()).await;
         assert_eq!(texts(&heard), said);
         assert!(heard.iter().map(|m| m["seq"].as_u64().unwrap()).eq(1..=50));
     }
-    assert!(world.events("slow", "message", 1).await.len() == 1, "the first is not answered yet");
-
-    world.posts.held.lock().clear();
-    world.posts.let_go.notify_one();
-    assert_eq!(texts(&world.events("slow", "message", said.len()).await), said);
 }
 
 #[tokio::test]
-async fn a_disconnect_is_announced_after_a_moment() {
+async fn a_disconnect_is_announced_after_a_moment_and_the_last_windows_alone() {
     let world = World::start().await;
-    world.join("a", "Ann").await;
-    world.join("b", "Ben").await;
-    world.disconnect("b").await;
-    let left = world.events("a", "left", 1).await.remove(0);
-    assert_eq!(left["person"]["name"], "Ben");
-    world.say("a", "alone").await;
-    world.events("a", "message", 1).await;
-    assert!(world.so_far("b", "message").is_empty(), "nothing is posted to who is gone");
-}
-
-/// No `$disconnect` comes: the gateway's answer to a post is all that the backend learns.
-#[tokio::test]
-async fn a_connection_that_is_gone_is_forgotten() {
-    let world = World::start().await;
-    world.join("a", "Ann").await;
-    world.join("b=", "Ben").await;
-    world.events("b%3D", "welcome", 1).await;
-    world.posts.gone.lock().insert("b%3D".to_owned());
-    world.say("a", "are you there").await;
-    let left = world.events("a", "left", 1).await.remove(0);
-    assert_eq!(left["person"]["name"], "Ben");
+    world.join("ann", "Ann").await;
+    for id in ["ben", "ben.2"] {
+        world.join(id, "Ben").await;
+    }
+    world.disconnect("ben").await;
+    world.join("sam", "Sam").await;
+    world.disconnect("sam").await;
+    assert_eq!(world.events("ann", "left", 1).await[0]["person"]["name"], "Sam");
+    world.disconnect("ben.2").await;
+    assert_eq!(world.events("ann", "left", 2).await[1]["person"]["name"], "Ben");
+    assert_eq!(world.events("ann", "joined", 2).await.len(), 2, "one for each person");
 }
 
 #[tokio::test]
-async fn a_post_that_the_gateway_could_not_take_is_tried_again() {
+async fn a_reload_is_no_farewell() {
     let world = World::start().await;
-    world.posts.busy_once.store(true, Ordering::Relaxed);
-    world.join("a", "Ann").await;
-    world.events("a", "welcome", 1).await;
+    world.join("ann", "Ann").await;
+    world.join("ben", "Ben").await;
+    world.disconnect("ben").await;
+    world.join("ben.2", "Ben").await;
+    world.join("sam", "Sam").await;
+    world.disconnect("sam").await; // after Ben's: when Sam has left, Ben's time has passed
+    assert_eq!(world.events("ann", "left", 1).await[0]["person"]["name"], "Sam");
+    assert_eq!(names(&world.join("ann", "Ann").await), ["Ann", "Ben"]);
+}
+
+#[tokio::test]
+async fn who_goes_to_another_room_has_left_the_first() {
+    let world = World::start().await;
+    world.join("ann", "Ann").await;
+    world.join("ben", "Ben").await;
+    let welcome = world.go("ben", "Ben", "north", Some("quay")).await;
+    assert_eq!(names(&welcome), ["Ben"]);
+    assert_eq!(world.events("ann", "left", 1).await[0]["person"]["name"], "Ben");
+    world.say("ann", "alone").await;
+    world.events("ann", "message", 1).await;
+    assert!(world.so_far("ben", "message").is_empty(), "another room's");
+}
+
+/// No `$disconnect` comes: that an event reached too few is all that the backend learns.
+#[tokio::test]
+async fn a_person_who_is_gone_without_a_word_is_asked_after() {
+    let world = World::start().await;
+    world.join("ann", "Ann").await;
+    world.join("ben", "Ben").await;
+    world.gateway.lose("ben");
+    world.say("ann", "are you there").await;
+    assert_eq!(world.events("ann", "left", 1).await[0]["person"]["name"], "Ben");
+    assert_eq!(names(&world.join("ann", "Ann").await), ["Ann"]);
+}
+
+/// The gateway keeps the connections and their groups; everything else comes back by itself.
+#[tokio::test]
+async fn a_backend_that_starts_anew_finds_its_people_again() {
+    let world = World::start().await;
+    let before = world.join("ann", "Ann").await;
+    world.join("ben", "Ben").await;
+    world.events("ben", "rooms", 1).await;
+    let told = world.so_far("ben", "anew").len();
+    let gateway = Arc::clone(&world.gateway);
+    drop(world);
+    let world = World::start_behind(gateway).await;
+    world.events("ben", "anew", told + 1).await;
+    assert_eq!(world.say("ann", "still here").await["code"], "not_joined");
+    let after = world.join("ann", "Ann").await;
+    assert_eq!(before["you"], after["you"]);
+    assert_ne!(before["log"], after["log"], "what was said is forgotten, and that can be seen");
+    world.join("ben", "Ben").await;
+    world.say("ann", "still here").await;
+    assert_eq!(texts(&world.events("ben", "message", 1).await), ["still here"]);
+}
+
+#[tokio::test]
+async fn an_event_that_the_gateway_could_not_take_is_sent_again_under_the_same_name() {
+    let world = World::start().await;
+    world.join("ann", "Ann").await;
+    world.events("ann", "rooms", 1).await;
+    world.gateway.busy_once.store(true, Ordering::Relaxed);
+    world.say("ann", "hello").await;
+    world.events("ann", "message", 1).await;
+    let names = world.gateway.names.lock();
+    let [.., earlier, first, again] = &names[..] else { panic!("{names:?}") };
+    assert!(first == again && earlier != first, "{names:?}");
 }
 
 #[tokio::test]
@@ -279,6 +388,7 @@ async fn what_the_chat_does_not_understand_is_answered_with_an_error() {
         ("join", "{name: 1", "malformed"),
         ("join", r#"{"name": 1}"#, "malformed"),
         ("join", r#"{"room": "quay", "name": ""}"#, "empty"),
+        ("look", r#"{"room": "quay"}"#, "not_joined"),
         ("say", r#"{"room": "quay", "text": "hi", "ref": "7"}"#, "not_joined"),
         ("$default", "hello?", "unknown_action"),
         ("$default", r#"{"action": "dance"}"#, "unknown_action"),
@@ -289,8 +399,10 @@ async fn what_the_chat_does_not_understand_is_answered_with_an_error() {
     }
     let answer = world.message("a", "say", r#"{"room":"quay","text":"hi","ref":"7"}"#).await;
     assert_eq!(answer["ref"], "7", "the page knows which message failed");
-    let (status, body) = world.call("a", "MESSAGE", "typing", "{}").await;
-    assert_eq!((status, body.len()), (StatusCode::NO_CONTENT, 0), "a route without reply");
+    for body in ["{}", "no json"] {
+        let (status, body) = world.call("a", "MESSAGE", "typing", body).await;
+        assert_eq!((status, body.len()), (StatusCode::NO_CONTENT, 0), "a route without reply");
+    }
 }
 
 #[tokio::test]
@@ -308,10 +420,23 @@ async fn markup_in_names_and_messages_stays_text() {
 async fn a_call_without_the_gateways_headers_is_refused() {
     let world = World::start().await;
     let request = Request::post("/gateway").header("host", "chat").body(Full::default()).unwrap();
-    assert_eq!(world.http(request).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(world.http(request).await.status(), StatusCode::BAD_REQUEST);
     let preflight = Request::options("/gateway").header("host", "chat").body(Full::default());
-    assert_eq!(world.http(preflight.unwrap()).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.http(preflight.unwrap()).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(world.call("a", "OTHER", "$connect", "").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_gateway_is_told_who_connects() {
+    let world = World::start().await;
+    let event = json!({ "methodArn": "arn:aws:x", "queryStringParameters": { "key": "a key" } });
+    let ask = |body: String| {
+        let request = Request::post("/authorize").header("host", "chat");
+        world.http(request.body(Full::from(body)).unwrap())
+    };
+    let said: Value = serde_json::from_slice(ask(event.to_string()).await.body()).unwrap();
+    assert_eq!(said["principalId"].as_str().unwrap().len(), 16, "{said}");
+    assert_eq!(ask("{}".to_owned()).await.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
@@ -324,16 +449,17 @@ async fn the_page_comes_whole_from_here_and_knows_where_the_gateway_is() {
         ("/chat.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
     ] {
-        let (status, told, body) = world.get(path).await;
-        assert_eq!((status, told.as_str()), (StatusCode::OK, kind), "{path}");
-        let text = String::from_utf8(body.to_vec()).unwrap();
+        let answer = world.get(path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        assert_eq!(answer.headers()["content-type"], kind, "{path}");
+        let text = String::from_utf8(answer.into_body().to_vec()).unwrap();
         for elsewhere in ["src=\"http", "href=\"http", "url(", "@import", "innerHTML"] {
             assert!(!text.contains(elsewhere), "{path} has {elsewhere}");
         }
     }
-    let config: Value = serde_json::from_slice(&world.get("/config.json").await.2).unwrap();
+    let config: Value = serde_json::from_slice(world.get("/config.json").await.body()).unwrap();
     assert!(config["url"].as_str().unwrap().starts_with("ws://127.0.0.1:"), "{config}");
-    assert_eq!(world.get("/nothing").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.get("/nothing").await.status(), StatusCode::NOT_FOUND);
 }
 
 /// Dropping `serve` ends everything: sockets are closed, the port is free again.

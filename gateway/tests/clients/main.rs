@@ -23,6 +23,7 @@ mod examples;
 mod functions;
 mod game;
 mod groups_guide;
+mod lambda_chat;
 mod notify;
 mod openid;
 mod program;

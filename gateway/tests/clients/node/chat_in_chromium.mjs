@@ -1,7 +1,8 @@
 // The chat's page in headless Chromium, as two people would use it.
 //
 // In:  TIDEGATE_CHAT_URL, the page of a running `tidegate demo`; TIDEGATE_SCREENSHOTS, a folder;
-//      TIDEGATE_CHROMIUM, the browser. Out: exit 0 and the screenshots, or what was different.
+//      TIDEGATE_CHROMIUM, the browser. Out: exit 0 and the screenshots, or what was different; for
+//      the page of another backend, how one uses it (`lambda_chat_in_chromium.mjs`).
 //
 // Holds always: a page that throws, or logs an error, fails its case.
 
@@ -9,17 +10,18 @@ import assert from "node:assert/strict";
 import { mkdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 
 import { DEADLINE_MS, dependency, main } from "./harness.mjs";
 
 const { chromium } = dependency("playwright-core");
-const CHAT_URL = process.env.TIDEGATE_CHAT_URL;
+const CHAT_URL = process.env.TIDEGATE_CHAT_URL ?? process.env.TIDEGATE_EXAMPLE_URL;
 const OPEN = "#state[data-state=open]";
-const WIDE = { width: 1280, height: 800 };
-const NARROW = { width: 390, height: 844 };
+export const WIDE = { width: 1280, height: 800 };
+export const NARROW = { width: 390, height: 844 };
 
 /** Runs `use` with a browser, and fails when a page of it had an error. */
-async function inBrowser(use) {
+export async function inBrowser(use) {
   const browser = await chromium.launch({ executablePath: process.env.TIDEGATE_CHROMIUM, headless: true });
   const errors = [];
   try {
@@ -42,7 +44,7 @@ async function inBrowser(use) {
 }
 
 /** Opens the page in a tab and comes in under a name, through the card. */
-async function come(context, name, room) {
+export async function come(context, name, room) {
   const page = await context.newPage();
   await page.goto(CHAT_URL);
   await page.fill("#name", name);
@@ -52,15 +54,15 @@ async function come(context, name, room) {
   return page;
 }
 
-async function say(page, text) {
+export async function say(page, text) {
   await page.fill("#message", text);
   await page.click("#send");
 }
 
-const texts = (page, selector) => page.locator(selector).allTextContents();
+export const texts = (page, selector) => page.locator(selector).allTextContents();
 
 /** Waits until the elements' texts are these, in this order. */
-async function shows(page, selector, expected) {
+export async function shows(page, selector, expected) {
   const end = Date.now() + DEADLINE_MS;
   let seen = await texts(page, selector);
   while (JSON.stringify(seen) !== JSON.stringify(expected) && Date.now() < end) {
@@ -70,10 +72,28 @@ async function shows(page, selector, expected) {
   assert.deepEqual(seen, expected, selector);
 }
 
-const messages = (page, expected) => shows(page, ".bubble .text", expected);
-const people = (page, expected) => shows(page, "#people li bdi", expected);
+/** What has been said; what only its writer sees so far does not count, for a reload would lose it. */
+export const messages = (page, expected) => shows(page, ".bubble:not(.pending) .text", expected);
+export const people = (page, expected) => shows(page, "#people li bdi", expected);
 
-await main({
+/** Keeps screenshots under names; `shots` fails where one shows nothing. */
+export async function camera() {
+  const folder = process.env.TIDEGATE_SCREENSHOTS;
+  await mkdir(folder, { recursive: true });
+  const files = [];
+  return {
+    async shoot(page, name) {
+      const file = path.join(folder, `${name}.png`);
+      await page.screenshot({ path: file });
+      files.push(file);
+    },
+    async shots() {
+      for (const file of files) assert((await stat(file)).size > 5_000, `${file} shows something`);
+    },
+  };
+}
+
+const cases = {
   async two_people_see_each_other_and_chat() {
     await inBrowser(async ({ window }) => {
       const ada = await come(await window(), "Ada", "harbour");
@@ -85,7 +105,7 @@ await main({
       await people(ada, ["Ada", "Grace"]);
       await people(grace, ["Grace", "Ada"]);
       assert.equal(sockets.length, 1);
-      assert.match(sockets[0], /^ws:\/\/127\.0\.0\.1:\d+\/demo$/);
+      assert.match(sockets[0], /^ws:\/\/127\.0\.0\.1:\d+\/demo\?key=[0-9a-f]{24}$/);
 
       await say(ada, "Is the tide in?");
       await messages(grace, ["Is the tide in?"]);
@@ -171,14 +191,7 @@ await main({
 
   /** For people to look at; what they show is asserted in the other cases. */
   async screenshots_are_kept() {
-    const folder = process.env.TIDEGATE_SCREENSHOTS;
-    await mkdir(folder, { recursive: true });
-    const shots = [];
-    const shoot = async (page, name) => {
-      const file = path.join(folder, `${name}.png`);
-      await page.screenshot({ path: file });
-      shots.push(file);
-    };
+    const { shoot, shots } = await camera();
     await inBrowser(async ({ window }) => {
       const card = await (await window()).newPage();
       await card.goto(CHAT_URL);
@@ -212,6 +225,8 @@ await main({
       await alan.evaluate(() => Promise.all(document.getAnimations().map((moving) => moving.finished)));
       await shoot(alan, "narrow-dark-side");
     });
-    for (const file of shots) assert((await stat(file)).size > 5_000, `${file} shows something`);
+    await shots();
   },
-});
+};
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(cases);
