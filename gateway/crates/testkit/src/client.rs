@@ -26,6 +26,15 @@ use crate::{
     within,
 };
 
+/// Why an upgrade did not end in an open connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotOpened {
+    /// It was answered with this status.
+    Refused(u16),
+    /// Nobody listened, or the connection ended without an answer.
+    Cut,
+}
+
 /// One open WebSocket.
 #[derive(Debug)]
 pub struct Client {
@@ -57,6 +66,21 @@ impl Client {
                 response.body().as_deref().map(String::from_utf8_lossy)
             ),
             err => panic!("upgrade of {url}: {err}"),
+        })
+    }
+
+    /// Opens `url`, which may be refused.
+    ///
+    /// # Errors
+    /// How it was not opened.
+    ///
+    /// # Panics
+    /// When it is neither opened nor refused within [`DEADLINE`].
+    pub async fn try_connect(url: &str) -> Result<Self, NotOpened> {
+        let opened = within(DEADLINE, "the upgrade", Self::open(url, &[], &[])).await;
+        opened.map_err(|err| match err {
+            Error::Http(response) => NotOpened::Refused(response.status().as_u16()),
+            _ => NotOpened::Cut,
         })
     }
 
@@ -124,7 +148,9 @@ impl Client {
         within(DEADLINE, "a message from the gateway", self.receive()).await
     }
 
-    async fn receive(&mut self) -> Option<Message> {
+    /// As [`Self::next_message`], for a task that reads for as long as its test lasts. May be
+    /// cancelled, and then goes on with the same message.
+    pub async fn receive(&mut self) -> Option<Message> {
         loop {
             match self.socket.next().await? {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}

@@ -23,7 +23,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{DEADLINE, HttpResponse, http_call, metric_value, within};
+use crate::{
+    DEADLINE, HttpResponse, http_call, metric_value,
+    process_signal::{freeze, signal},
+    wait_until, within,
+};
 
 /// One running gateway, on ports of its own.
 #[derive(Debug)]
@@ -147,6 +151,19 @@ impl TestGateway {
         http_call(&self.admin_url(), "GET", target, &[], b"").await
     }
 
+    /// Whether `/health/ready` says so.
+    pub async fn is_ready(&self) -> bool {
+        self.admin("/health/ready").await.status == 200
+    }
+
+    /// Waits until [`Self::is_ready`]: a node among others has reached them.
+    ///
+    /// # Panics
+    /// When it is not within [`DEADLINE`].
+    pub async fn wait_until_ready(&self) {
+        wait_until(DEADLINE, "the node to be ready", async || self.is_ready().await).await;
+    }
+
     /// The text of `/metrics`.
     ///
     /// # Panics
@@ -174,9 +191,13 @@ impl TestGateway {
     /// # Panics
     /// When the process is gone.
     pub async fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().await;
-        assert!(status.expect("kill(1) runs").success(), "kill -{name} {pid}");
+        signal(self.pid(), name).await;
+    }
+
+    /// SIGSTOP: it keeps its sockets and says nothing, from this call's return on, until it is sent
+    /// `CONT`.
+    pub async fn freeze(&self) {
+        freeze(self.pid()).await;
     }
 
     /// Sends SIGTERM and waits for the end.

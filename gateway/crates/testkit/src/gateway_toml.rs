@@ -66,6 +66,23 @@ impl GatewayToml {
         self.set(r#"apis.test.stages."prod".variables"#, name, &quoted(value))
     }
 
+    /// The node shares a Redis with others: a single server's url, or those of a cluster. A node is
+    /// dead after 2 s, the least that may be.
+    pub fn redis(self, urls: &[String]) -> Self {
+        let url = match urls {
+            [only] => quoted(only),
+            several => format!(
+                "[{}]",
+                several.iter().map(|url| quoted(url)).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        self.set("store", "kind", r#""redis""#).set("store", "url", &url).set(
+            "store",
+            "node_lease_s",
+            "2",
+        )
+    }
+
     /// A key of `[limits]`.
     pub fn limit(self, key: &str, value_toml: &str) -> Self {
         self.set("limits", key, value_toml)

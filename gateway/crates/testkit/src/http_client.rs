@@ -5,6 +5,8 @@
 //!
 //! Holds always: nothing is normalised, escaped, followed or retried.
 
+use std::io;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -66,12 +68,14 @@ impl HttpClient {
     /// # Panics
     /// When nothing listens there.
     pub async fn connect(address: &str) -> Self {
+        Self::try_connect(address).await.unwrap_or_else(|err| panic!("connect to {address}: {err}"))
+    }
+
+    async fn try_connect(address: &str) -> io::Result<Self> {
         let address = authority(address).to_owned();
-        let stream = within(DEADLINE, "a TCP connection", TcpStream::connect(&address))
-            .await
-            .unwrap_or_else(|err| panic!("connect to {address}: {err}"));
-        stream.set_nodelay(true).expect("TCP_NODELAY on a fresh socket");
-        Self { stream, address, buffer: Vec::new() }
+        let stream = within(DEADLINE, "a TCP connection", TcpStream::connect(&address)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, address, buffer: Vec::new() })
     }
 
     /// Sends one request and reads its answer. `Host` and `Content-Length` are added unless
@@ -129,34 +133,38 @@ impl HttpClient {
     /// # Panics
     /// When no whole answer comes.
     pub async fn read_response(&mut self, of_head: bool) -> HttpResponse {
+        self.try_read_response(of_head).await.unwrap_or_else(|cut| panic!("{cut}"))
+    }
+
+    /// As [`Self::read_response`]; the error says where the connection ended instead.
+    async fn try_read_response(&mut self, of_head: bool) -> Result<HttpResponse, String> {
         let mut response = loop {
             if let Some((response, used)) = parse_head(&self.buffer) {
                 self.buffer.drain(..used);
                 break response;
             }
-            assert!(
-                self.read_more().await,
-                "the connection ended before an answer's head: {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            );
+            if !self.read_more().await {
+                let got = String::from_utf8_lossy(&self.buffer);
+                return Err(format!("the connection ended before an answer's head: {got:?}"));
+            }
         };
         let status = response.status;
         if of_head || status == 204 || status == 304 || (100..200).contains(&status) {
-            return response;
+            return Ok(response);
         }
         let chunked = response
             .header("transfer-encoding")
             .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
         response.body = if chunked {
-            self.read_chunks().await
+            self.read_chunks().await?
         } else if let Some(length) = response.header("content-length") {
             let length = length.parse().expect("a number as Content-Length");
-            self.take(length).await
+            self.take(length).await?
         } else {
             while self.read_more().await {}
             std::mem::take(&mut self.buffer)
         };
-        response
+        Ok(response)
     }
 
     /// Whether the peer closes its side before anything else arrives. `false` when bytes come.
@@ -169,35 +177,39 @@ impl HttpClient {
         (self.stream, self.buffer)
     }
 
-    async fn read_chunks(&mut self) -> Vec<u8> {
+    async fn read_chunks(&mut self) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
         loop {
-            let size = self.take_line().await;
+            let size = self.take_line().await?;
             let size = size.split(';').next().unwrap_or_default().trim();
             let size = usize::from_str_radix(size, 16).expect("a chunk size in hexadecimal");
             if size == 0 {
-                while !self.take_line().await.is_empty() {} // trailers
-                return body;
+                while !self.take_line().await?.is_empty() {} // trailers
+                return Ok(body);
             }
-            body.extend(self.take(size).await);
-            assert_eq!(self.take_line().await, "", "a chunk ends with a line break");
+            body.extend(self.take(size).await?);
+            assert_eq!(self.take_line().await?, "", "a chunk ends with a line break");
         }
     }
 
-    async fn take(&mut self, count: usize) -> Vec<u8> {
+    async fn take(&mut self, count: usize) -> Result<Vec<u8>, String> {
         while self.buffer.len() < count {
-            assert!(self.read_more().await, "the connection ended inside a body");
+            if !self.read_more().await {
+                return Err("the connection ended inside a body".to_owned());
+            }
         }
-        self.buffer.drain(..count).collect()
+        Ok(self.buffer.drain(..count).collect())
     }
 
-    async fn take_line(&mut self) -> String {
+    async fn take_line(&mut self) -> Result<String, String> {
         loop {
             if let Some(at) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
-                let line = self.take(at + 2).await;
-                return String::from_utf8_lossy(&line[..at]).into_owned();
+                let line = self.take(at + 2).await?;
+                return Ok(String::from_utf8_lossy(&line[..at]).into_owned());
             }
-            assert!(self.read_more().await, "the connection ended inside a chunked body");
+            if !self.read_more().await {
+                return Err("the connection ended inside a chunked body".to_owned());
+            }
         }
     }
 
@@ -217,6 +229,21 @@ pub async fn http_call(
     body: &[u8],
 ) -> HttpResponse {
     HttpClient::connect(base).await.call(method, target, headers, body).await
+}
+
+/// As [`http_call`], to somebody who may be about to end: `None` when nobody listens, or the
+/// connection ends before the answer is whole. The call may have been carried out all the same.
+pub async fn try_http_call(
+    base: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<HttpResponse> {
+    let mut client = HttpClient::try_connect(base).await.ok()?;
+    let head = client.head(method, target, headers, body);
+    client.send_bytes(&[head.as_bytes(), body].concat()).await;
+    client.try_read_response(method == "HEAD").await.ok()
 }
 
 /// `host:port` of a URL, or the text itself.

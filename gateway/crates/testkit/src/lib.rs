@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Client, RawClient, HttpClient ──► TestGateway (the real binary) ──► HttpBackend, FunctionBackend
-//!                                        ▲ GatewayToml
+//!                                        ▲ GatewayToml          └─► TcpProxy ──► RedisServer
 //! ```
 //!
 //! In:  a `gateway.toml` (by [`GatewayToml`] or as text), the path of the binary under test
@@ -35,20 +35,27 @@ mod http_backend;
 mod http_client;
 mod lambda_backend;
 mod metrics;
+mod process_signal;
 mod raw_client;
+mod redis_server;
+mod redis_topologies;
 mod sigv4;
+mod tcp_proxy;
 mod token_issuer;
 mod wait;
 
-pub use client::{Client, refused, refused_with};
+pub use client::{Client, NotOpened, refused, refused_with};
 pub use function_backend::{FunctionAnswer, FunctionBackend};
 pub use gateway::{Ended, TestGateway, run_to_end};
 pub use gateway_toml::GatewayToml;
 pub use http_backend::{Answer, HttpBackend, RecordedRequest};
-pub use http_client::{HttpClient, HttpResponse, http_call};
+pub use http_client::{HttpClient, HttpResponse, http_call, try_http_call};
 pub use lambda_backend::{Invocation, InvokeAnswer, LambdaBackend};
 pub use metrics::metric_value;
 pub use raw_client::{Frame, Opcode, RawClient, ReceivedFrame};
+pub use redis_server::RedisServer;
+pub use redis_topologies::{RedisCluster, RedisSentinels};
 pub use sigv4::Signer;
+pub use tcp_proxy::TcpProxy;
 pub use token_issuer::{TokenIssuer, TokenKey, shared_secret_token, unsecured_token};
 pub use wait::{DEADLINE, wait_until, within};

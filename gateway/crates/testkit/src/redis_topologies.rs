@@ -1,0 +1,165 @@
+//! A Redis of several servers: one that sentinels watch, and a cluster of six.
+//!
+//! In:  as [`RedisServer`]. Out: urls for `[store] url`, servers that can be killed.
+//!
+//! Holds always: who has been started is ready: the sentinels know each other and the replica, every
+//! server of the cluster knows all of it.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::process::Child;
+
+use crate::{
+    DEADLINE, RedisServer,
+    redis_server::{answers, cli, free_port, spawn},
+    wait_until,
+};
+
+/// A master, a replica, and three sentinels that name a new master after a second of silence.
+#[derive(Debug)]
+pub struct RedisSentinels {
+    /// The first master.
+    pub master: RedisServer,
+    /// Its replica.
+    pub replica: RedisServer,
+    sentinels: Vec<Sentinel>,
+}
+
+#[derive(Debug)]
+struct Sentinel {
+    _folder: TempDir,
+    port: u16,
+    _child: Child,
+}
+
+impl RedisSentinels {
+    /// All five.
+    pub async fn start() -> Self {
+        let master = RedisServer::start().await;
+        let port = master.port().to_string();
+        let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]).await;
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(Sentinel::start(master.port()).await);
+        }
+        let all = Self { master, replica, sentinels };
+        wait_until(DEADLINE, "the sentinels to know each other and the replica", async || {
+            for sentinel in &all.sentinels {
+                let told = cli(sentinel.port, &["sentinel", "master", "main"], &[]).await;
+                let lines: Vec<&str> = told.lines().collect();
+                let says = |pair: [&str; 2]| lines.windows(2).any(|found| found == pair);
+                if !says(["num-slaves", "1"]) || !says(["num-other-sentinels", "2"]) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        all
+    }
+
+    /// `redis+sentinel://…/main`.
+    pub fn url(&self) -> String {
+        let host = |sentinel: &Sentinel| format!("127.0.0.1:{}", sentinel.port);
+        let hosts: Vec<_> = self.sentinels.iter().map(host).collect();
+        format!("redis+sentinel://{}/main", hosts.join(","))
+    }
+}
+
+impl Sentinel {
+    async fn start(master: u16) -> Self {
+        for _ in 0..20 {
+            let folder = TempDir::with_prefix("tidegate-sentinel-").expect("a temporary folder");
+            let file = folder.path().join("sentinel.conf");
+            let text = format!(
+                "sentinel monitor main 127.0.0.1 {master} 2\n\
+                 sentinel down-after-milliseconds main 1000\n\
+                 sentinel failover-timeout main 4000\n"
+            );
+            std::fs::write(&file, text).expect("a file in an own folder");
+            let port = free_port();
+            let mut child = spawn(&[&file, Path::new("--sentinel")], folder.path(), port, &[]);
+            if answers(&mut child, port).await {
+                return Self { _folder: folder, port, _child: child };
+            }
+        }
+        panic!("no sentinel came up");
+    }
+}
+
+/// Three masters with a replica each.
+#[derive(Debug)]
+pub struct RedisCluster {
+    /// All six.
+    pub servers: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// All six, which have found each other.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub async fn start() -> Self {
+        let options = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "1500",
+            "--cluster-replica-validity-factor",
+            "0",
+        ];
+        let starting = (0..6).map(|_| RedisServer::start_with(&options));
+        let servers = futures_util::future::join_all(starting).await;
+        let hosts: Vec<_> =
+            servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+        let mut create = vec!["--cluster", "create"];
+        create.extend(hosts.iter().map(String::as_str));
+        create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+        let told = servers[0].cli(&create).await;
+        assert!(told.contains("All 16384 slots covered"), "{told}");
+        let cluster = Self { servers };
+        wait_until(DEADLINE, "every server to know the cluster", async || {
+            for server in &cluster.servers {
+                let info = server.cli(&["cluster", "info"]).await;
+                let nodes = server.cli(&["cluster", "nodes"]).await;
+                let is_whole = info.contains("cluster_state:ok")
+                    && info.contains("cluster_known_nodes:6")
+                    && nodes.matches("slave").count() == 3;
+                if !is_whole {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        cluster
+    }
+
+    /// All their urls.
+    pub fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(RedisServer::url).collect()
+    }
+
+    /// Kills the master that holds `key`.
+    ///
+    /// # Panics
+    /// When nobody holds it.
+    pub async fn kill_master_of(&mut self, key: &str) {
+        let slot = self.servers[0].cli(&["cluster", "keyslot", key]).await;
+        let slot: u32 = slot.parse().expect("a number");
+        let nodes = self.servers[0].cli(&["cluster", "nodes"]).await;
+        let port = nodes.lines().find_map(|line| master_of(line, slot)).expect("a master has it");
+        let holder = self.servers.iter_mut().find(|server| server.port() == port);
+        holder.expect("a server of this cluster").kill().await;
+    }
+}
+
+/// The port of the server that a line of `CLUSTER NODES` is about, if it is the slot's master.
+fn master_of(line: &str, slot: u32) -> Option<u16> {
+    let fields: Vec<&str> = line.split(' ').collect();
+    let (first, last) = fields.get(8)?.split_once('-')?;
+    let range = first.parse().ok()?..=last.parse().ok()?;
+    let port = fields[1].split(['@', ':']).nth(1)?.parse().ok()?;
+    range.contains(&slot).then_some(port)
+}
