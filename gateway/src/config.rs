@@ -27,6 +27,7 @@ mod check_integration;
 mod check_models;
 mod check_route;
 mod check_store;
+mod check_tracing;
 mod check_transformation;
 mod check_usage;
 mod document;
@@ -51,6 +52,7 @@ mod summary_store;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod tracing_file;
 mod usage_file;
 
 use std::{

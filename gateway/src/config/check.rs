@@ -13,7 +13,7 @@ use tidegate_model::{Configuration, Limits, ListenSection, Management, TlsFiles}
 
 use super::{
     check_access_key::access_keys,
-    check_api, check_aws, check_integration, check_store, check_usage,
+    check_api, check_aws, check_integration, check_store, check_tracing, check_usage,
     file::{
         DrainSection, GatewayFile, LimitsSection, ManagementAuth, ManagementSection, TlsSection,
     },
@@ -48,6 +48,7 @@ pub(super) fn configuration(
     let limits = limits(&file.limits, &root.key("limits"), report);
     drain(&file.drain, &root.key("drain"), report);
     let store = check_store::store(file, &limits, around, report);
+    let traces = check_tracing::traces(&file.tracing, &root.key("tracing"), around, report);
     let aws = check_aws::aws(&file.aws, &root.key("aws"), around, report);
     let functions = check_aws::functions(&file.functions, &root.key("functions"), around, report);
     let api_keys = check_usage::api_keys(&file.api_keys, &root.key("api_keys"), around, report);
@@ -62,6 +63,7 @@ pub(super) fn configuration(
         limits,
         drain: file.drain.to_drain(),
         store: store?,
+        traces: traces?,
         apis: apis?,
         aws: aws?,
         functions: functions?,

@@ -22,6 +22,7 @@ use super::{
     authorizer_file::AccessKeySection,
     aws_file::{AwsSection, FunctionSection},
     store_file::StoreSection,
+    tracing_file::TracingSection,
     usage_file::{ApiKeySection, UsagePlanSection},
 };
 
@@ -43,6 +44,8 @@ pub(super) struct GatewayFile {
     pub(super) limits: LimitsSection,
     /// How a node ends after `SIGTERM` or `SIGINT`.
     pub(super) drain: DrainSection,
+    /// Traces for a collector that takes OTLP.
+    pub(super) tracing: TracingSection,
     /// Where what nodes share is kept: which node has which connection.
     pub(super) store: StoreSection,
     /// Functions whose workers the gateway runs itself, for integrations to name. `<name>` is 1 to

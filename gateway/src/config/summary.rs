@@ -62,6 +62,13 @@ fn node(configuration: &Configuration) -> Vec<Vec<String>> {
         let text = format!("within {} s, spread over {} s", deadline.as_secs(), spread.as_secs());
         rows.push(row(["drain", &text]));
     }
+    if let Some(traces) = &configuration.traces {
+        // Not the headers: their values are secrets, and their names say little.
+        let ratio = traces.sample_ratio;
+        let service = plain(&traces.service_name);
+        let text = format!("{}, ratio {ratio}, as {service}", uri_text(&traces.endpoint));
+        rows.push(row(["traces", &text]));
+    }
     aws(&mut rows, &configuration.aws);
     rows
 }

@@ -27,6 +27,7 @@ mod management;
 mod node;
 mod snapshot;
 mod tls;
+mod traces;
 mod transport;
 mod websocket;
 
@@ -35,9 +36,9 @@ use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread};
 use arc_swap::ArcSwap;
 use tidegate_flow::session::{End, EndCause};
 use tidegate_integrations::BackendTls;
-use tidegate_model::{Configuration, Drain, ListenSection, Store};
+use tidegate_model::{Configuration, Drain, ListenSection, Store, Traces};
 use tidegate_telemetry::Metrics;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 pub use cluster::StoreError;
 pub use development_authority::{
@@ -50,6 +51,7 @@ pub use tls::{TlsError, load_tls};
 
 use crate::{
     core_state::Core, http::exchange::Port, local_workers::LocalWorkers, node::Node, tls::PortTls,
+    traces::Exporter,
 };
 
 /// Why a node does not start.
@@ -107,6 +109,7 @@ pub struct Gateway {
     store: Store,
     tls: Arc<ArcSwap<PortTls>>,
     workers: LocalWorkers,
+    traces: Option<(Traces, Exporter)>,
     /// Region and account that workers were told.
     aws: (String, String),
     life: watch::Sender<Life>,
@@ -145,9 +148,17 @@ impl Gateway {
         let tls = PortTls::of(listen.tls.as_ref(), development)?;
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let worker_key = workers.key().clone();
-        let node = Node::new(configuration, metrics, functions.clone(), worker_key)?;
-        let (life, alive) = watch::channel(Life::Accepting);
         let backend_tls = BackendTls::native();
+        let (tracer, traces) = match &configuration.traces {
+            None => (None, None),
+            Some(settings) => {
+                let (tracer, exporter) = Exporter::start(settings, &metrics, backend_tls.clone())
+                    .map_err(StartError::Thread)?;
+                (Some(tracer), Some((settings.clone(), exporter)))
+            }
+        };
+        let node = Node::new(configuration, metrics, functions.clone(), worker_key, tracer)?;
+        let (life, alive) = watch::channel(Life::Accepting);
         let mut threads = Vec::with_capacity(cores);
         for (index, socket) in sockets.into_iter().enumerate() {
             let core = Core::new(node.clone(), backend_tls.clone());
@@ -175,6 +186,7 @@ impl Gateway {
             store: configuration.store.clone(),
             tls,
             workers,
+            traces,
             aws: aws_of(configuration),
             life,
             threads,
@@ -211,6 +223,9 @@ impl Gateway {
         }
         if configuration.store != self.store {
             needs_restart.push("store");
+        }
+        if configuration.traces.as_ref() != self.traces.as_ref().map(|(settings, _)| settings) {
+            needs_restart.push("tracing");
         }
         let running = self.node.functions();
         if !running.counts().is_empty() && self.aws != aws_of(configuration) {
@@ -249,12 +264,16 @@ impl Gateway {
         self.node.begin_drain();
         // The receivers are gone only if every core has died, and then there is nothing to stop.
         let _ = self.life.send(Life::Draining);
+        let deadline = Instant::now() + settings.deadline;
         let report = drain::run(&self.node, settings).await;
         if let Some(cluster) = self.node.cluster() {
             // What was cut off is another node's from now on.
             cluster.store.leave_cluster().await;
         }
         self.node.functions().stop().await;
+        if let Some((_, exporter)) = &self.traces {
+            exporter.end(deadline).await;
+        }
         report
     }
 

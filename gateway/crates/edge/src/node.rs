@@ -22,6 +22,7 @@ use crate::{
     admission::Clients,
     cluster::Cluster,
     snapshot::{CompileError, Compiler, Registry, Snapshot},
+    traces::Tracer,
     websocket::Connection,
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) jwt_keys: JwtKeyCache,
     /// What the workers of local functions sign with; nobody else knows it.
     pub(crate) worker_key: AccessKey,
+    /// `None` where traces are off.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     functions: Mutex<Arc<LocalFunctions>>,
     phase: AtomicU8,
     /// Calls of integrations under way, `$connect` and `$disconnect` included.
@@ -58,6 +61,7 @@ impl Node {
         metrics: Arc<Metrics>,
         functions: Arc<LocalFunctions>,
         worker_key: AccessKey,
+        tracer: Option<Arc<Tracer>>,
     ) -> Result<Arc<Self>, StartError> {
         let registry = Registry::default();
         let jwt_keys = JwtKeyCache::new();
@@ -86,6 +90,7 @@ impl Node {
             clients: Arc::default(),
             jwt_keys,
             worker_key,
+            tracer,
             functions: Mutex::new(functions),
             phase: AtomicU8::new(Phase::Serving as u8),
             running: AtomicUsize::new(0),

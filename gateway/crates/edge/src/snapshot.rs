@@ -175,12 +175,14 @@ pub(crate) struct RouteEntry {
     pub(crate) integration: Option<CompiledIntegration>,
     /// Of `$connect` and `$disconnect`, where the integration is one that is waited for.
     pub(crate) gate: Option<LifecycleGate>,
+    pub(crate) integration_name: Option<Box<str>>,
     pub(crate) reply: bool,
     pub(crate) throttle: Option<TokenBucket>,
     pub(crate) required: Vec<RequiredParameter>,
     pub(crate) authorizer: Option<RouteAuthorizer>,
     /// Of the function that the authorizer asks.
     pub(crate) authorizer_gate: Option<LifecycleGate>,
+    pub(crate) authorizer_name: Option<Box<str>>,
     pub(crate) api_key_required: bool,
     pub(crate) validator: Option<BodyValidator>,
     pub(crate) metrics: Arc<RouteMetrics>,
@@ -503,7 +505,8 @@ impl StageCompiler<'_> {
     }
 
     fn route(&self, route: &Route, metrics: Arc<RouteMetrics>) -> Result<RouteEntry, CompileError> {
-        let integration = match route.integration.map(|index| &self.api.integrations[index]) {
+        let named = route.integration.map(|index| &self.api.integrations[index]);
+        let integration = match named {
             None => None,
             Some(integration) => Some(
                 CompiledIntegration::compile(&self.around, integration)
@@ -534,10 +537,14 @@ impl StageCompiler<'_> {
             integration,
             gate: route.integration.filter(|_| is_waited_for).map(|index| self.gate(index)),
             authorizer_gate: authorizer_integration.map(|index| self.gate(index)),
+            integration_name: named.map(|integration| integration.name.as_str().into()),
             reply: route.reply,
             throttle: route.throttle.map(TokenBucket::new),
             required: route.request_parameters.clone(),
             authorizer: route.authorizer.map(|index| self.authorizer(index)).transpose()?,
+            authorizer_name: route
+                .authorizer
+                .map(|index| self.api.authorizers[index].name.as_str().into()),
             api_key_required: route.api_key_required,
             validator,
             metrics,

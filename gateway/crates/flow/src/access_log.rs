@@ -227,6 +227,7 @@ mod tests {
             request_id: OpaqueId::from_text(*b"RequestRequestR="),
             at_ms: 1_701_245_041_796,
             stage_variables: &BTreeMap::new(),
+            trace: None,
         };
         let mut line = String::new();
         render(&format.parse().unwrap(), &event, outcome, &mut line);
@@ -367,6 +368,7 @@ mod tests {
             request_id: OpaqueId::from_text(*b"RequestRequestR="),
             at_ms: 0,
             stage_variables: &variables,
+            trace: None,
         };
         let mut lines = "earlier\n".to_owned();
         render(&format, &event, &Outcome::default(), &mut lines);

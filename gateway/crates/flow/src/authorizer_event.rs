@@ -104,6 +104,7 @@ mod tests {
             request_id: OpaqueId::from_text(*b"TXzPWFkkjoEF92g="),
             at_ms: 1_674_162_806_345,
             stage_variables: &pairs(variables).into_iter().collect(),
+            trace: None,
         };
         let mut out = Vec::new();
         authorizer_event(&event, &pairs(hop), ARN, &mut out);

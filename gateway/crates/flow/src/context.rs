@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidegate_model::Secret;
 use time::{OffsetDateTime, UtcDateTime};
 
-use crate::opaque_id::OpaqueId;
+use crate::{opaque_id::OpaqueId, trace_context::TraceContext};
 
 /// What is fixed when a connection is accepted and repeated on each of its events.
 #[derive(Debug, Clone)]
@@ -166,6 +166,8 @@ pub struct Event<'a> {
     pub at_ms: u64,
     /// `stageVariables`.
     pub stage_variables: &'a BTreeMap<String, String>,
+    /// The span of the call that this event goes out with; `None` where traces are off.
+    pub trace: Option<TraceContext>,
 }
 
 impl Occurrence {
@@ -309,6 +311,7 @@ pub(crate) mod tests {
             request_id: OpaqueId::from_bytes([2; 11]),
             at_ms: 0,
             stage_variables: &BTreeMap::new(),
+            trace: None,
         };
         event.variable(name).map(Cow::into_owned)
     }

@@ -176,6 +176,7 @@ mod tests {
             request_id: id(REQUEST),
             at_ms: 1_708_326_702_790,
             stage_variables: &stage_variables,
+            trace: None,
         };
         let mut out = Vec::new();
         proxy_event(&event, &mut out);

@@ -24,5 +24,6 @@ pub mod session;
 pub mod sigv4;
 pub mod timing_wheel;
 pub mod token_bucket;
+pub mod trace_context;
 pub mod transformation;
 pub mod usage_plan;

@@ -196,6 +196,7 @@ mod tests {
             request_id: OpaqueId::from_bytes([2; 11]),
             at_ms: 0,
             stage_variables: &stage_variables,
+            trace: None,
         })
     }
 

@@ -141,16 +141,30 @@ impl BackendPools {
         max_body_bytes: usize,
         time_limit: Duration,
     ) -> Result<Response<Bytes>, IntegrationError> {
-        let target = match &uri.query {
-            Some(query) => format!("{}?{query}", uri.path),
-            None => uri.path.clone(),
-        };
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = target.parse().map_err(|_| IntegrationError::UriTooLong)?;
-        let host =
-            HeaderValue::from_str(&uri.authority).map_err(|_| IntegrationError::UriTooLong)?;
-        request.headers_mut().insert(header::HOST, host);
+        let mut request = own_request(uri)?;
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let exchange = Box::pin(self.exchange(&uri.endpoint, request, max_body_bytes));
+        timeout(time_limit, exchange).await.map_err(|_| IntegrationError::TimedOut(time_limit))?
+    }
+
+    /// Posts something that the gateway itself has to tell: `body` to `uri`, with `headers`; the
+    /// answer's body is at most `max_body_bytes`. The status is the caller's to look at.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn post(
+        &self,
+        uri: &BackendUri,
+        headers: &HeaderMap,
+        body: Bytes,
+        max_body_bytes: usize,
+        time_limit: Duration,
+    ) -> Result<Response<Bytes>, IntegrationError> {
+        let mut request = own_request(uri)?;
+        *request.method_mut() = Method::POST;
+        request.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        *request.body_mut() = Full::new(body);
         let exchange = Box::pin(self.exchange(&uri.endpoint, request, max_body_bytes));
         timeout(time_limit, exchange).await.map_err(|_| IntegrationError::TimedOut(time_limit))?
     }
@@ -395,6 +409,19 @@ fn is_idempotent(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
     )
+}
+
+/// A request of the gateway's own: `uri`, and nothing yet but its host.
+fn own_request(uri: &BackendUri) -> Result<BackendRequest, IntegrationError> {
+    let target = match &uri.query {
+        Some(query) => format!("{}?{query}", uri.path),
+        None => uri.path.clone(),
+    };
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = target.parse().map_err(|_| IntegrationError::UriTooLong)?;
+    let host = HeaderValue::from_str(&uri.authority).map_err(|_| IntegrationError::UriTooLong)?;
+    request.headers_mut().insert(header::HOST, host);
+    Ok(request)
 }
 
 fn lost(endpoint: &Endpoint, source: hyper::Error) -> IntegrationError {

@@ -16,7 +16,7 @@ mod tests;
 
 use bytes::Bytes;
 use headers::HeadersTemplate;
-pub(crate) use headers::trace_id;
+pub(crate) use headers::{TRACE_ID, trace_id};
 use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
 use target::TargetTemplate;
@@ -120,6 +120,11 @@ impl RequestTemplate {
             method: settings.method,
             parameters: settings.parameters.to_vec(),
         })
+    }
+
+    /// The verb of every request.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
     }
 
     /// The request for one event. `overrides` are over what is mapped by the same names.

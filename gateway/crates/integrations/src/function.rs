@@ -20,7 +20,7 @@ use tidegate_model::{Function, Integration, RequestParameter};
 use crate::{
     Aws, AwsCallSettings, BackendPools, FunctionFailure, IntegrationError, InvalidIntegration,
     LambdaCall, LocalFunctions,
-    backend_request::{Body, Form, trace_id},
+    backend_request::{Body, Form, TRACE_ID, trace_id},
     http_backend::HttpBackend,
 };
 
@@ -93,6 +93,14 @@ impl CompiledFunction {
         Ok(Self { timeout, place })
     }
 
+    /// The web server that it is, if it is one.
+    pub(crate) fn web(&self) -> Option<&HttpBackend> {
+        match &self.place {
+            Place::Web(backend) => Some(backend),
+            Place::Lambda { .. } | Place::Local { .. } => None,
+        }
+    }
+
     /// Calls the function with `payload`, JSON, and waits for what it returns.
     ///
     /// # Errors
@@ -115,6 +123,10 @@ impl CompiledFunction {
             Place::Lambda { call, parameters } => {
                 let mut mapped = request_parameters::map(parameters, event);
                 override_parameters(&mut mapped, overrides);
+                // Lambda takes it over into the function's own trace, where it has one.
+                if event.trace.is_some() && !mapped.headers.iter().any(|(name, _)| *name == TRACE_ID) {
+                    mapped.headers.push((TRACE_ID, trace_id(event).into_owned()));
+                }
                 call.invoke(pools, payload, &mapped.headers).await
             }
             Place::Local { functions, name } => {

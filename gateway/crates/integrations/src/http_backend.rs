@@ -44,6 +44,11 @@ impl HttpBackend {
         Ok(Self { endpoint: uri.endpoint, request, max_answer_bytes: around.max_answer_bytes })
     }
 
+    /// Where it is, and the method that it is called by.
+    pub(crate) fn target(&self) -> (&Endpoint, &Method) {
+        (&self.endpoint, self.request.method())
+    }
+
     /// Makes the request at once, so that a future that waits holds none of what it is made of;
     /// then sends it and reads the whole response within `timeout`.
     ///

@@ -20,7 +20,7 @@ use tidegate_flow::{
     transformation::{self, Transformation},
 };
 use tidegate_model::{
-    AwsTarget, Function, Integration, IntegrationKind, InvalidAwsUri, InvalidUri,
+    AwsTarget, Endpoint, Function, Integration, IntegrationKind, InvalidAwsUri, InvalidUri,
     Transformation as TransformationSettings,
 };
 
@@ -117,6 +117,26 @@ impl CompiledIntegration {
     /// Whether [`Self::call`] has nothing to wait for and nothing to work on: it echoes.
     pub fn is_immediate(&self) -> bool {
         matches!(self.target, Target::Echo { .. })
+    }
+
+    /// Whether there is no backend behind it: templates answer.
+    pub fn is_mock(&self) -> bool {
+        matches!(self.target, Target::Mock(_))
+    }
+
+    /// Where a call goes and by which method, where that is HTTP and not AWS.
+    pub fn http_target(&self) -> Option<(&Endpoint, &Method)> {
+        let backend = match &self.target {
+            Target::HttpProxy(backend) => backend,
+            Target::FunctionProxy(function) => function.web()?,
+            Target::Transformed(transformed) => match &transformed.backend {
+                Backend::Http(backend) => backend,
+                Backend::Function(function) => function.web()?,
+                Backend::Service { .. } => return None,
+            },
+            Target::Echo { .. } | Target::Mock(_) => return None,
+        };
+        Some(backend.target())
     }
 
     /// Whether the answer is the backend's own, rather than what templates make of it.

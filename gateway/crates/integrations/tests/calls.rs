@@ -244,6 +244,7 @@ async fn call(
         request_id: OpaqueId::random(),
         at_ms: 1_708_326_702_790,
         stage_variables: &BTreeMap::new(),
+        trace: None,
     };
     timeout(DEADLINE, integration.call(pools, &event)).await.expect("a call ends in time")
 }
@@ -915,6 +916,7 @@ async fn a_waiting_call_is_small() {
         request_id: OpaqueId::random(),
         at_ms: 0,
         stage_variables: &BTreeMap::new(),
+        trace: None,
     };
     let future = integration.call(&pools, &event);
     let size = size_of_val(&future);

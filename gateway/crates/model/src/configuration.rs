@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use crate::{AccessKey, Api, ApiKey, AwsSettings, LocalFunction, Secret, Throttle, UsagePlan};
+use crate::{
+    AccessKey, Api, ApiKey, AwsSettings, LocalFunction, Secret, Throttle, Traces, UsagePlan,
+};
 
 /// A checked `gateway.toml`.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct Configuration {
     pub drain: Drain,
     /// `[store]`: where what nodes share is kept.
     pub store: Store,
+    /// `[tracing]`; `None` is off.
+    pub traces: Option<Traces>,
     /// `[apis]`: ids are unique.
     pub apis: Vec<Api>,
     /// `[aws]`.

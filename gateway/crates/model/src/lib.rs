@@ -20,6 +20,7 @@ pub mod policy;
 mod request_parameters;
 mod secret;
 mod selection_expression;
+mod traces;
 mod transformation;
 mod uri_template;
 mod usage;
@@ -52,6 +53,7 @@ pub use secret::Secret;
 pub use selection_expression::{
     BodyPath, InvalidExpression, Part, PathStep, SelectionExpression, Variable,
 };
+pub use traces::Traces;
 pub use transformation::{
     ContentHandling, IntegrationResponse, InvalidResponseKey, InvalidResponseParameter,
     PassthroughBehavior, ResponseKey, ResponseParameter, ResponseParameterSource, ResponsePattern,

@@ -1,7 +1,8 @@
-//! What can be seen from outside: metrics, logs, access logs.
+//! What can be seen from outside: metrics, logs, access logs, spans of traces.
 //!
 //! In:  counts, durations and finished lines from the rest of the gateway.
-//! Out: the text of `/metrics`, log events on stderr, lines in access log files.
+//! Out: the text of `/metrics`, log events on stderr, lines in access log files, spans as a
+//!      collector takes them.
 //!
 //! Holds always: label values come from the configuration or from the lists in this crate, never
 //! from a payload, a path or an id; a slow disk never holds a connection.
@@ -11,7 +12,9 @@ mod bus;
 mod function_workers;
 mod logging;
 mod metrics;
+mod otlp;
 mod process;
+mod span;
 
 pub use access_log::{AccessLog, AccessLogError};
 pub use bus::BusFigures;
@@ -19,5 +22,7 @@ pub use function_workers::FunctionWorkers;
 pub use logging::{LogFormat, LoggingError, start_logging};
 pub use metrics::{
     ClientErrorKind, ConnectOutcome, DisconnectCause, DroppedCause, ManagementOperation, Metrics,
-    OpenConnection, RouteMetrics, StageMetrics,
+    OpenConnection, RouteMetrics, SpanCounters, SpanOutcome, StageMetrics,
 };
+pub use otlp::{SpanSource, encode_spans, refused_spans};
+pub use span::{AttributeValue, Span, SpanKind};

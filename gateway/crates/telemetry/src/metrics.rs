@@ -157,6 +157,20 @@ label_values! {
     }
 }
 
+label_values! {
+    /// What became of a span.
+    SpanOutcome {
+        /// The collector has it.
+        Exported = "exported",
+        /// The collector does not want it.
+        Rejected = "rejected",
+        /// The collector was away, or had no room, for longer than it was tried.
+        Failed = "failed",
+        /// It found no room among those that wait, or was not sent when the node ended.
+        Dropped = "dropped",
+    }
+}
+
 /// Integration times: from a mock's microseconds to Amazon's 29 seconds.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -193,6 +207,7 @@ pub struct Metrics {
     /// `reload_total` by outcome.
     reloads: IntCounterVec,
     draining: IntGauge,
+    trace_spans: IntCounterVec,
 }
 
 impl Metrics {
@@ -262,6 +277,11 @@ impl Metrics {
                 &with("cause"),
             ),
             reloads: counter("reloads_total", "Configuration reloads.", &["outcome"]),
+            trace_spans: counter(
+                "trace_spans_total",
+                "Spans of traces, by what became of them.",
+                &["outcome"],
+            ),
             integration_seconds,
             access_log_dropped,
             registry,
@@ -293,6 +313,12 @@ impl Metrics {
     /// Counts a reload.
     pub fn reloaded(&self, accepted: bool) {
         self.reloads.with_label_values(&[if accepted { "accepted" } else { "refused" }]).inc();
+    }
+
+    /// Resolves the counters of spans, by [`SpanOutcome`]; they are shown from then on.
+    pub fn trace_spans(&self) -> SpanCounters {
+        let count = |outcome: SpanOutcome| self.trace_spans.with_label_values(&[outcome.as_str()]);
+        SpanCounters(per_value(SpanOutcome::ALL, count))
     }
 
     /// Says that the node drains.
@@ -359,6 +385,17 @@ fn per_operation(vec: &IntCounterVec) -> Box<[Box<[IntCounter]>]> {
 
 fn per_value<T: Copy>(all: &[T], make: impl Fn(T) -> IntCounter) -> Box<[IntCounter]> {
     all.iter().map(|value| make(*value)).collect()
+}
+
+/// Counts spans.
+#[derive(Debug, Clone)]
+pub struct SpanCounters(Box<[IntCounter]>);
+
+impl SpanCounters {
+    /// Counts so many spans.
+    pub fn count(&self, outcome: SpanOutcome, spans: u64) {
+        self.0[outcome as usize].inc_by(spans);
+    }
 }
 
 /// One open connection in `tidegate_connections`, until it drops.
@@ -468,6 +505,7 @@ mod tests {
         metrics.management_request(ManagementOperation::Post, 200);
         metrics.reloaded(false);
         metrics.access_log_dropped().inc();
+        metrics.trace_spans().count(SpanOutcome::Dropped, 2);
         let text = metrics.render(&[], None);
         for (start, value) in [
             ("tidegate_connections ", "1"),
@@ -482,6 +520,7 @@ mod tests {
             ("tidegate_management_requests_total{operation=\"post\",status=\"200\"", "1"),
             ("tidegate_reloads_total{outcome=\"refused\"", "1"),
             ("tidegate_access_log_dropped_total", "1"),
+            ("tidegate_trace_spans_total{outcome=\"dropped\"", "2"),
             ("tidegate_draining", "0"),
         ] {
             let line = line_of(&text, start);

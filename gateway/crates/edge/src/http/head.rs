@@ -101,7 +101,8 @@ impl<'b> Head<'b, '_> {
             .any(|entry| entry.trim().eq_ignore_ascii_case(token))
     }
 
-    fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'b [u8]> + 's {
+    /// Every value of a header, in order.
+    pub(crate) fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'b [u8]> + 's {
         self.headers
             .iter()
             .filter(move |header| header.name.eq_ignore_ascii_case(name))

@@ -78,6 +78,18 @@ impl Action {
             _ => false,
         }
     }
+
+    /// The one connection that it is about.
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Post(id, _)
+            | Self::Describe(id)
+            | Self::Close(id, _)
+            | Self::Join(_, id)
+            | Self::Leave(_, id) => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 /// The segments of a path; runs of `/` count as one, as in what the SDKs sign.

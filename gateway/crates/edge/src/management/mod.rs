@@ -21,6 +21,7 @@ use crate::{
     core_state::Core,
     http::{head::Head, response::Response},
     snapshot::Snapshot,
+    traces::{self, OpenSpan},
     transport::Peer,
 };
 
@@ -37,6 +38,7 @@ const COLLECTION: &str = "@connections";
 pub(crate) struct Call {
     operation: ManagementOperation,
     what: Result<Work, Response>,
+    trace: OpenSpan,
 }
 
 /// Whether a path, as received, is of the management API. Decides who reads the body; it does not
@@ -81,21 +83,28 @@ pub(crate) fn payload_too_large(core: &Core, head: &Head<'_, '_>) -> Response {
 pub(crate) fn authorize(core: &Core, head: &Head<'_, '_>, peer: &Peer, body: &[u8]) -> Call {
     let wanted = call::Wanted::of(&core.node.snapshot(), head);
     let operation = wanted.operation();
-    let what = caller::known(core, head, peer, body).and_then(|caller| {
+    let caller = caller::known(core, head, peer, body);
+    let trace = traces::management(&core.node, head, caller.is_ok(), operation);
+    let what = caller.and_then(|caller| {
         let stage = call::stage(core, head, &wanted)?;
         caller::check(core, head, peer, &caller, &stage.scope, &wanted)?;
         wanted.read(core, head, &stage, body)
     });
-    Call { operation, what }
+    Call { operation, what, trace }
 }
 
 /// Does what was asked for and answers.
 pub(crate) async fn answer(core: &Core, call: Call) -> Response {
-    let response = match call.what {
-        Ok(work) => carry_out::carry_out(core, work).await,
-        Err(refused) => refused,
+    let (scope, connection, response) = match call.what {
+        Ok(work) => {
+            let connection = work.action.connection();
+            (Some(work.scope.clone()), connection, carry_out::carry_out(core, work).await)
+        }
+        Err(refused) => (None, None, refused),
     };
     core.node.metrics.management_request(call.operation, response.status);
+    let to = scope.as_deref().map(|scope| (&*scope.api, &*scope.stage, connection));
+    traces::management_ended(call.trace, to, &response);
     response
 }
 

@@ -12,9 +12,10 @@ use std::time::Instant;
 
 use tidegate_authorizers::{Attempt, CompiledAuthorizer, Denial, Granted};
 use tidegate_flow::{
-    context::{ApiKeyFacts, Authorization, ConnectionFacts, Occurrence},
+    context::{ApiKeyFacts, Authorization, ConnectionFacts, Event, Occurrence},
     iam_access::Circumstances,
     request_parameters::missing_required,
+    trace_context::TraceContext,
     usage_plan::KeyUse,
 };
 use tidegate_integrations::Owner;
@@ -30,6 +31,7 @@ use crate::{
     core_state::Core,
     http::head::Head,
     snapshot::{RouteAuthorizer, RouteEntry, Snapshot, StageEntry},
+    traces,
     transport::Peer,
 };
 
@@ -110,7 +112,10 @@ pub(crate) async fn ask(
 ) -> Result<(), Refusal> {
     if let Some(RouteAuthorizer::Asked(authorizer)) = &route.authorizer {
         let began = Instant::now();
-        let asked = asked(core, authorizer, (stage, route), facts, run, request).await;
+        let span = traces::authorizer(&run.trace, route, authorizer);
+        let within = (&*run, span.context());
+        let asked = asked(core, authorizer, (stage, route), facts, within, request).await;
+        traces::authorizer_ended(span, &asked);
         // The token is taken out whatever it was worth: it is for nobody else to see.
         if let (CompiledAuthorizer::Jwt(verifier), Occurrence::Connect(upgrade)) =
             (authorizer, &mut run.occurrence)
@@ -150,10 +155,10 @@ async fn asked(
     authorizer: &CompiledAuthorizer,
     (stage, route): (&StageEntry, &RouteEntry),
     facts: &ConnectionFacts,
-    run: &Run,
+    (run, trace): (&Run, Option<TraceContext>),
     request: &Request,
 ) -> Result<Granted, Denial> {
-    let event = run.event(facts, stage, &route.key);
+    let event = Event { trace, ..run.event(facts, stage, &route.key) };
     let Occurrence::Connect(upgrade) = &run.occurrence else {
         let log = "authorizers are asked about connects only";
         let status = tidegate_authorizers::DenialStatus::Failed;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tidegate_flow::{
     context::ConnectionFacts,
     session::{End, EndCause},
+    trace_context::TraceContext,
 };
 use tidegate_model::SlowClient;
 use tidegate_telemetry::{DroppedCause, OpenConnection};
@@ -38,6 +39,8 @@ pub(crate) struct Connection {
     /// Whether only the connection's own task may write to the socket.
     pub(crate) tls: bool,
     pub(crate) socket: TcpStream,
+    /// What the traces of its messages point at; only where it was recorded.
+    connect_span: Option<Box<TraceContext>>,
     node: Arc<Node>,
     outbox: Mutex<Outbox>,
     last_active_ms: AtomicU64,
@@ -90,6 +93,7 @@ impl Connection {
             stage,
             tls,
             socket,
+            connect_span: None,
             node,
             outbox: Mutex::new(Outbox::held()),
             in_flight: AtomicU32::new(0),
@@ -97,6 +101,16 @@ impl Connection {
             keeping: AtomicU8::new(NOT_KEPT),
             place: Mutex::new(Place { _admission: Some(admission), open: None }),
         }
+    }
+
+    /// With the span of its upgrade.
+    pub(crate) fn with_connect_span(self, connect_span: Option<Box<TraceContext>>) -> Self {
+        Self { connect_span, ..self }
+    }
+
+    /// The span of its upgrade, where that is recorded.
+    pub(crate) fn connect_span(&self) -> Option<&TraceContext> {
+        self.connect_span.as_deref()
     }
 
     /// Sends bytes that hold whole, encoded messages.

@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,8 +23,9 @@ use tidegate_flow::{
     opaque_id::OpaqueId,
     route_selection,
     session::End,
+    trace_context::TraceContext,
 };
-use tidegate_integrations::{Answer, IntegrationError};
+use tidegate_integrations::{Answer, IntegrationError, Owner};
 use tidegate_model::{Binary, RouteKey};
 use tidegate_telemetry::{ClientErrorKind, DisconnectCause};
 use tracing::{Instrument as _, Span, debug_span, warn};
@@ -32,10 +34,12 @@ use super::{
     asked_for,
     connection::{CallInFlight, Connection, now_ms},
     frame::{append_message, encode_message},
+    session_task::disconnect_cause,
 };
 use crate::{
     core_state::Core,
     snapshot::{RouteEntry, Snapshot, StageEntry},
+    traces::{self, OpenSpan},
 };
 
 /// A message from a client, as it came off the wire.
@@ -55,11 +59,12 @@ impl Incoming {
     }
 }
 
-/// One run of one route, from its start to its line in the access log.
+/// One run of one route, from its start to its line in the access log and the end of its span.
 pub(crate) struct Run {
     pub(crate) request_id: OpaqueId,
     at_ms: u64,
     pub(crate) occurrence: Occurrence,
+    pub(crate) trace: OpenSpan,
 }
 
 /// What an integration answered, and how long it took.
@@ -106,6 +111,25 @@ impl Default for Ending<'_> {
 }
 
 impl Ending<'_> {
+    /// What kind of failure it was and whose fault, where the client was not served.
+    pub(crate) fn failure(&self) -> Option<(Cow<'static, str>, Owner)> {
+        let answered = self.invoked.map(|invoked| &invoked.result);
+        match (self.status, answered, self.error) {
+            (_, Some(Err(err)), _) => Some((err.kind().into(), err.blame())),
+            (..400, _, None) => None,
+            (status, answered, told) => {
+                let of_backend = answered.is_some() || self.authorizer.is_some();
+                let blame = match status {
+                    ..500 => Owner::Client,
+                    _ if of_backend => Owner::ApiOwner,
+                    _ => Owner::Gateway,
+                };
+                let kind = told.map_or_else(|| status.to_string().into(), |t| t.response_type.into());
+                Some((kind, blame))
+            }
+        }
+    }
+
     /// Nothing was called.
     pub(crate) fn refused(status: u16, told: impl Into<Told>) -> Self {
         Self { status, error: Some(told.into()), ..Self::default() }
@@ -208,7 +232,17 @@ fn milliseconds(time: Duration) -> u64 {
 
 impl Run {
     pub(crate) fn new(occurrence: Occurrence) -> Self {
-        Self { request_id: OpaqueId::random(), at_ms: now_ms(), occurrence }
+        Self {
+            request_id: OpaqueId::random(),
+            at_ms: now_ms(),
+            occurrence,
+            trace: OpenSpan::default(),
+        }
+    }
+
+    /// In this span, which ends with the run.
+    pub(crate) fn traced(self, trace: OpenSpan) -> Self {
+        Self { trace, ..self }
     }
 
     /// The event as integrations, mappings and log lines see it.
@@ -225,6 +259,7 @@ impl Run {
             request_id: self.request_id,
             at_ms: self.at_ms,
             stage_variables: &stage.variables,
+            trace: None,
         }
     }
 
@@ -237,7 +272,8 @@ impl Run {
         route: &RouteEntry,
     ) -> Option<Invoked> {
         let integration = route.integration.as_ref()?;
-        let event = self.event(facts, stage, &route.key);
+        let span = traces::integration(&self.trace, route, integration);
+        let event = Event { trace: span.context(), ..self.event(facts, stage, &route.key) };
         let _place = match &route.gate {
             None => None,
             Some(gate) if matches!(self.occurrence, Occurrence::Disconnect { .. }) => {
@@ -248,13 +284,16 @@ impl Run {
                 Err(waited) => {
                     let err = IntegrationError::TimedOut(waited);
                     report(facts, route, &err);
-                    return Some(Invoked { result: Err(err), took: waited });
+                    let result = Err(err);
+                    traces::integration_ended(span, &result);
+                    return Some(Invoked { result, took: waited });
                 }
             },
         };
         let started = Instant::now();
         let result = integration.call(&core.pools, &event).await;
         let took = started.elapsed();
+        traces::integration_ended(span, &result);
         route.metrics.integration_took(took);
         if let Err(err) = &result {
             report(facts, route, err);
@@ -262,14 +301,15 @@ impl Run {
         Some(Invoked { result, took })
     }
 
-    /// Writes the access log's line, where the stage has one.
-    pub(crate) fn log(
-        &self,
+    /// Ends it: its span, and the access log's line where the stage has one.
+    pub(crate) fn end(
+        &mut self,
         facts: &ConnectionFacts,
         stage: &StageEntry,
         route_key: &str,
         ending: &Ending<'_>,
     ) {
+        traces::run_ended(&mut self.trace, &self.occurrence, self.request_id.as_str(), ending);
         let Some((log, format)) = &stage.access_log else { return };
         let Ending { status, invoked, error, validation_error, authorizer } = *ending;
         let (integration_status, integration_error) = match invoked.map(|i| &i.result) {
@@ -332,27 +372,32 @@ pub(crate) fn on_message(
         return;
     };
     let route = select(stage, &incoming);
+    let bytes = incoming.body.len();
+    let trace = traces::message(node, connection, route.map(|route| &*route.key), bytes);
     if !stage.admits(route.map(|route| &**route), node.now_ns()) {
         stage.metrics.client_error(ClientErrorKind::Throttled);
-        return answer_error(connection, stage, incoming, ErrorMessage::TooManyRequests, 429, out);
+        let message = ErrorMessage::TooManyRequests;
+        return answer_error((connection, stage), incoming, trace, (message, 429), out);
     }
     let Some(route) = route else {
         stage.metrics.client_error(ClientErrorKind::NoRoute);
-        return answer_error(connection, stage, incoming, ErrorMessage::Forbidden, 403, out);
+        let message = ErrorMessage::Forbidden;
+        return answer_error((connection, stage), incoming, trace, (message, 403), out);
     };
-    let bytes = incoming.body.len();
     route.metrics.message_in(bytes);
     if let Some(validator) = &route.validator
         && let Err(invalid) = validator.validate(incoming.text())
     {
         stage.metrics.client_error(ClientErrorKind::InvalidBody);
-        return answer_invalid(connection, stage, route, incoming, &invalid, out);
+        return answer_invalid((connection, stage, route), incoming, trace, &invalid, out);
     }
     match route.integration.as_ref() {
         None => {
-            if stage.access_log.is_some() {
-                let run = Run::new(occurrence(incoming));
-                run.log(&connection.facts, stage, &route.key, &Ending::default());
+            if stage.access_log.is_none() {
+                traces::answered_in_place(trace);
+            } else {
+                let mut run = Run::new(occurrence(incoming)).traced(trace);
+                run.end(&connection.facts, stage, &route.key, &Ending::default());
             }
         }
         // Nothing to wait for: answered in place, without a task, and in the read's one write.
@@ -366,13 +411,15 @@ pub(crate) fn on_message(
                 append_message(out, kind, &incoming.body);
                 route.metrics.message_out(bytes);
             }
+            traces::answered_in_place(trace);
         }
         Some(_) => {
             let call = connection.begin_call();
             let (stage, route) = (stage.clone(), route.clone());
             let (core, connection) = (core.clone(), connection.clone());
             let span = run_span(&connection.facts, &route.key);
-            let run = run_message(core, connection, stage, route, incoming, call);
+            let message = (incoming, trace, call);
+            let run = run_message(core, connection, stage, route, message);
             tokio::spawn(run.instrument(span));
         }
     }
@@ -406,38 +453,36 @@ fn occurrence(incoming: Incoming) -> Occurrence {
 
 /// The gateway's own answer to a message that reaches no integration.
 fn answer_error(
-    connection: &Connection,
-    stage: &StageEntry,
+    (connection, stage): (&Connection, &StageEntry),
     incoming: Incoming,
-    message: ErrorMessage,
-    status: u16,
+    trace: OpenSpan,
+    (message, status): (ErrorMessage, u16),
     out: &mut Vec<u8>,
 ) {
-    let run = Run::new(occurrence(incoming));
+    let mut run = Run::new(occurrence(incoming)).traced(trace);
     let text = error_frame(message.as_str(), connection.facts.id, run.request_id);
     append_message(out, MessageKind::Text, text.as_bytes());
-    run.log(&connection.facts, stage, "-", &Ending::refused(status, message));
+    run.end(&connection.facts, stage, "-", &Ending::refused(status, message));
 }
 
 /// The answer to a message that its route's model does not take (websocket-api, section 8).
 fn answer_invalid(
-    connection: &Connection,
-    stage: &StageEntry,
-    route: &RouteEntry,
+    (connection, stage, route): (&Connection, &StageEntry, &RouteEntry),
     incoming: Incoming,
+    trace: OpenSpan,
     invalid: &InvalidBody,
     out: &mut Vec<u8>,
 ) {
     let message_id = OpaqueId::random();
     let body = Occurrence::Message { message_id, body: incoming.body, binary: incoming.binary };
-    let run = Run::new(body);
+    let mut run = Run::new(body).traced(trace);
     let text = bad_request_body_frame(connection.facts.id, run.request_id, message_id);
     append_message(out, MessageKind::Text, text.as_bytes());
     let ending = Ending {
         validation_error: Some(&invalid.detail),
         ..Ending::refused(400, ErrorMessage::BadRequestBody)
     };
-    run.log(&connection.facts, stage, &route.key, &ending);
+    run.end(&connection.facts, stage, &route.key, &ending);
 }
 
 async fn run_message(
@@ -445,11 +490,10 @@ async fn run_message(
     connection: Arc<Connection>,
     stage: Arc<StageEntry>,
     route: Arc<RouteEntry>,
-    incoming: Incoming,
-    call: CallInFlight,
+    (incoming, trace, call): (Incoming, OpenSpan, CallInFlight),
 ) {
     let _running = core.node.begin_run();
-    let run = Run::new(occurrence(incoming));
+    let mut run = Run::new(occurrence(incoming)).traced(trace);
     let invoked = run.invoke(&core, &connection.facts, &stage, &route).await;
     if let Some(Ok(answer)) = invoked.as_ref().map(|invoked| &invoked.result) {
         asked_for::change_groups(&core, &connection, &route, &answer.headers).await;
@@ -470,7 +514,7 @@ async fn run_message(
         error: error.map(Told::from),
         ..Ending::default()
     };
-    run.log(&connection.facts, &stage, &route.key, &ending);
+    run.end(&connection.facts, &stage, &route.key, &ending);
     drop(call);
 }
 
@@ -517,7 +561,8 @@ pub(crate) async fn run_disconnect(core: Arc<Core>, connection: Arc<Connection>,
     if core.node.store().finishes(connection.id).await {
         let stage = core.node.snapshot().stage(connection.stage).cloned();
         if let Some(stage) = stage {
-            disconnect(&core, &connection.facts, &stage, end).await;
+            let known = (&connection.facts, connection.connect_span());
+            disconnect(&core, known, &stage, end).await;
         }
     }
     connection.forget_facts();
@@ -531,16 +576,25 @@ pub(crate) async fn run_orphans_disconnect(core: &Arc<Core>, facts: &ConnectionF
     let Some(stage) = stage else { return false };
     stage.metrics.disconnect(DisconnectCause::NodeLost);
     let span = run_span(facts, RouteKey::DISCONNECT);
-    disconnect(core, facts, &stage, End::node_lost()).instrument(span).await;
+    disconnect(core, (facts, None), &stage, End::node_lost()).instrument(span).await;
     true
 }
 
-async fn disconnect(core: &Core, facts: &ConnectionFacts, stage: &StageEntry, end: End) {
-    let run = Run::new(Occurrence::Disconnect { code: end.code, reason: end.reason });
+/// `known` is the connection, and the span of its upgrade where that is recorded.
+async fn disconnect(
+    core: &Core,
+    known: (&ConnectionFacts, Option<&TraceContext>),
+    stage: &StageEntry,
+    end: End,
+) {
+    let (facts, _) = known;
+    let trace = traces::disconnect(&core.node, known, &end, disconnect_cause(end.cause));
+    let occurrence = Occurrence::Disconnect { code: end.code, reason: end.reason };
+    let mut run = Run::new(occurrence).traced(trace);
     let invoked = match &stage.disconnect {
         Some(route) => run.invoke(core, facts, stage, route).await,
         None => None,
     };
     let ending = Ending { invoked: invoked.as_ref(), ..Ending::default() };
-    run.log(facts, stage, RouteKey::DISCONNECT, &ending);
+    run.end(facts, stage, RouteKey::DISCONNECT, &ending);
 }

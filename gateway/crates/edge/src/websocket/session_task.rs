@@ -475,7 +475,7 @@ impl Drop for SessionTask {
     }
 }
 
-fn disconnect_cause(cause: EndCause) -> DisconnectCause {
+pub(super) fn disconnect_cause(cause: EndCause) -> DisconnectCause {
     match cause {
         EndCause::Client => DisconnectCause::Client,
         EndCause::Lost => DisconnectCause::Lost,

@@ -18,6 +18,7 @@ use tidegate_flow::{
     context::{ConnectionFacts, Occurrence, UpgradeRequest},
     error_frame::{ErrorMessage, error_frame},
     opaque_id::OpaqueId,
+    trace_context::TraceContext,
 };
 use tidegate_integrations::Answer;
 use tidegate_model::{PostDuringConnect, RouteKey};
@@ -43,6 +44,7 @@ use crate::{
     },
     node::Phase,
     snapshot::{RouteEntry, StageEntry, StageIndex},
+    traces::{self, Upstream},
     transport::{self, Peer, Tls},
 };
 
@@ -99,11 +101,16 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
     };
     let mut run = Run::new(Occurrence::Connect(UpgradeRequest::default()));
     run.request_id = request_id;
-    let run = run;
-    let refuse = |facts: &ConnectionFacts, refusal: Refusal, authorizer: Option<&AuthorizerLog>| {
+    let upstream = core.node.tracer.as_ref().and_then(|tracer| tracer.of_client(head));
+    run.trace = traces::connect(&core.node, &facts, upstream.as_ref());
+    let trace = run.trace.context();
+    let mut refuse = |facts: &ConnectionFacts,
+                      refusal: Refusal,
+                      authorizer: Option<&AuthorizerLog>| {
         count_refusal(stage, &refusal);
+        traces::connect_outcome(&mut run.trace, refusal.outcome);
         let ending = Ending { authorizer, ..Ending::refused(refusal.status, refusal.told) };
-        run.log(facts, stage, RouteKey::CONNECT, &ending);
+        run.end(facts, stage, RouteKey::CONNECT, &ending);
         respond(&refusal)
     };
 
@@ -147,9 +154,12 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
         }
         request = Request::of(route, peer, head);
     }
-    let mut run = run;
     if stage.connect.is_some() {
-        run.occurrence = Occurrence::Connect(upgrade_request(peer, head, &facts));
+        let mut request = upgrade_request(peer, head, &facts, trace);
+        if let Some(trace) = trace {
+            replace_trace_context(&mut request.headers, trace, upstream.as_ref());
+        }
+        run.occurrence = Occurrence::Connect(request);
     }
     Ok(Upgrade {
         index,
@@ -204,7 +214,12 @@ fn first_segment(raw_path: &str) -> Option<String> {
 }
 
 /// The request as events and mappings may see it.
-fn upgrade_request(peer: &Peer, head: &Head<'_, '_>, facts: &ConnectionFacts) -> UpgradeRequest {
+fn upgrade_request(
+    peer: &Peer,
+    head: &Head<'_, '_>,
+    facts: &ConnectionFacts,
+    trace: Option<TraceContext>,
+) -> UpgradeRequest {
     // Hop-by-hop, by itself or because `Connection` names it (RFC 9110, 7.6.1); without a meaning
     // behind us; and what only the gateway may say.
     let hidden = |name: &str| {
@@ -227,11 +242,14 @@ fn upgrade_request(peer: &Peer, head: &Head<'_, '_>, facts: &ConnectionFacts) ->
         .collect();
     let said = |name: &str| headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
     if !said("x-amzn-trace-id") {
-        let seconds = facts.connected_at_ms / 1000;
-        let random: [u32; 3] = rand::random();
-        let [a, b, c] = random;
-        let trace = format!("Root=1-{seconds:08x}-{a:08x}{b:08x}{c:08x}");
-        headers.push(("X-Amzn-Trace-Id".to_owned(), trace));
+        let fresh = || {
+            let seconds = facts.connected_at_ms / 1000;
+            let random: [u32; 3] = rand::random();
+            let [a, b, c] = random;
+            format!("Root=1-{seconds:08x}-{a:08x}{b:08x}{c:08x}")
+        };
+        let id = trace.map_or_else(fresh, |trace| trace.amazon_trace_id());
+        headers.push(("X-Amzn-Trace-Id".to_owned(), id));
     }
     let via = match head.header("x-forwarded-for") {
         Some(earlier) => format!("{earlier}, {}", facts.source_ip),
@@ -243,6 +261,22 @@ fn upgrade_request(peer: &Peer, head: &Head<'_, '_>, facts: &ConnectionFacts) ->
     headers.push(("X-Forwarded-Proto".to_owned(), proto.to_owned()));
     let raw_query = head.raw_query().to_owned();
     UpgradeRequest { headers, query: query::pairs(&raw_query).collect(), raw_query }
+}
+
+/// What backends and events are told of the trace, whatever the client said: the upgrade's own
+/// span, and the client's `tracestate` only where its trace goes on.
+fn replace_trace_context(
+    headers: &mut Vec<(String, String)>,
+    trace: TraceContext,
+    upstream: Option<&Upstream>,
+) {
+    headers.retain(|(name, _)| {
+        !["traceparent", "tracestate"].iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    });
+    headers.push(("traceparent".to_owned(), trace.traceparent()));
+    if let Some(state) = upstream.and_then(Upstream::state) {
+        headers.push(("tracestate".to_owned(), state.to_owned()));
+    }
 }
 
 /// Runs `$connect` and answers. `early` came behind the request.
@@ -266,17 +300,18 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
         let asking = authorization::ask(&core, at, &mut facts, &mut run, &request, &mut asked);
         if let Err(refusal) = asking.instrument(span).await {
             count_refusal(&stage, &refusal);
+            traces::connect_outcome(&mut run.trace, refusal.outcome);
             let ending = Ending {
                 authorizer: asked.as_ref(),
                 ..Ending::refused(refusal.status, refusal.told)
             };
-            run.log(&facts, &stage, RouteKey::CONNECT, &ending);
+            run.end(&facts, &stage, RouteKey::CONNECT, &ending);
             let response = refusal.response(facts.id, run.request_id);
             drop(admission);
             return refuse(&socket, &mut tls, &response).await;
         }
     }
-    let connection = Arc::new(Connection::new(
+    let connection = Connection::new(
         core.node.clone(),
         connection_id,
         facts,
@@ -284,7 +319,8 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
         index,
         (socket, tls.is_some()),
         admission,
-    ));
+    );
+    let connection = Arc::new(connection.with_connect_span(run.trace.to_link()));
     // Reachable while `$connect` runs: a post is held until the 101 is sent.
     let held = stage.post_during_connect == PostDuringConnect::Held;
     if held {
@@ -303,6 +339,7 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
     match decide(invoked.as_ref(), is_proxy, facts.id, &run) {
         Err((outcome, response)) => {
             stage.metrics.connect(outcome);
+            traces::connect_outcome(&mut run.trace, outcome);
             let ending = Ending {
                 status: response.status,
                 invoked: invoked.as_ref(),
@@ -310,7 +347,7 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
                 authorizer: asked.as_ref(),
                 ..Ending::default()
             };
-            run.log(facts, &stage, RouteKey::CONNECT, &ending);
+            run.end(facts, &stage, RouteKey::CONNECT, &ending);
             // Not reachable any more, and its place free, before the client knows.
             drop(reachable);
             connection.leave();
@@ -322,12 +359,13 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
             }
             reachable.kept = true;
             stage.metrics.connect(ConnectOutcome::Accepted);
+            traces::connect_outcome(&mut run.trace, ConnectOutcome::Accepted);
             let ending = Ending {
                 invoked: invoked.as_ref(),
                 authorizer: asked.as_ref(),
                 ..Ending::default()
             };
-            run.log(facts, &stage, RouteKey::CONNECT, &ending);
+            run.end(facts, &stage, RouteKey::CONNECT, &ending);
             connection.mark_open(core.node.metrics.open_connection());
             connection.touch();
             let mut first = switching_protocols(&accept, subprotocol);

@@ -65,6 +65,7 @@ impl Order {
             request_id: OpaqueId::from_bytes([3; 11]),
             at_ms: 1_701_245_041_796,
             stage_variables: &self.stage_variables,
+            trace: None,
         };
         self.transformation.request(&event).expect("it renders")
     }

@@ -102,6 +102,7 @@ fn on_authorized<T>(
         request_id: id("TXzPWFkkjoEF92g="),
         at_ms: 1_701_245_041_796,
         stage_variables: &BTreeMap::from(stage_variables),
+        trace: None,
     })
 }
 

@@ -25,7 +25,9 @@ use super::{Body, Form, JSON, Settings};
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 const API_ID: HeaderName = HeaderName::from_static("x-amzn-apigateway-api-id");
-const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 const CONNECTION_ID: HeaderName = HeaderName::from_static("tidegate-connection-id");
 const EVENT_TYPE: HeaderName = HeaderName::from_static("tidegate-event-type");
 const PRINCIPAL_ID: HeaderName = HeaderName::from_static("tidegate-principal-id");
@@ -92,6 +94,16 @@ impl HeadersTemplate {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(TRACE_ID, text(&trace_id(event)));
+        if let Some(trace) = event.trace {
+            headers.insert(TRACE_PARENT, text(&trace.traceparent()));
+            // It belongs to the upgrade's `traceparent`, so it goes wherever that one's trace does.
+            if let Occurrence::Connect(upgrade) = event.occurrence
+                && let Some((_, state)) = upgrade.headers.iter().find(|(name, _)| name.as_str() == TRACE_STATE.as_str())
+                && let Ok(state) = HeaderValue::from_str(state)
+            {
+                headers.insert(TRACE_STATE, state);
+            }
+        }
         for (name, value) in mapped {
             // The configuration admits none of these; a template may still name one.
             if is_ours(&name) {
@@ -170,7 +182,7 @@ fn stays_with_the_client(name: &HeaderName) -> bool {
     }
 }
 
-/// The trace id of the upgrade request, which the edge has made, or a fresh one.
+/// The trace id of the upgrade request, which the edge has made; that of the trace; a fresh one.
 pub(crate) fn trace_id<'e>(event: &Event<'e>) -> Cow<'e, str> {
     let theirs = match event.occurrence {
         Occurrence::Connect(upgrade) => {
@@ -180,7 +192,8 @@ pub(crate) fn trace_id<'e>(event: &Event<'e>) -> Cow<'e, str> {
         }
         Occurrence::Message { .. } | Occurrence::Disconnect { .. } => None,
     };
-    theirs.unwrap_or_else(|| {
+    let ours = || event.trace.map(|trace| Cow::Owned(trace.amazon_trace_id()));
+    theirs.or_else(ours).unwrap_or_else(|| {
         let (a, b): (u64, u32) = rand::random();
         Cow::Owned(format!("Root=1-{:08x}-{a:016x}{b:08x}", event.at_ms / 1000))
     })

@@ -93,6 +93,7 @@ impl Call<'_> {
             request_id: OpaqueId::from_text(*b"TXzPWFkkjoEF92g="),
             at_ms: 1_708_326_702_790,
             stage_variables: &stage_variables,
+            trace: None,
         };
         let uri = UriTemplate::parse(self.uri).unwrap().expand(&stage_variables).unwrap();
         let settings = Settings {
