@@ -44,7 +44,8 @@ pub(super) struct GatewayFile {
     pub(super) limits: LimitsSection,
     /// How a node ends after `SIGTERM` or `SIGINT`.
     pub(super) drain: DrainSection,
-    /// Traces for a collector that takes OTLP.
+    /// Traces of connects, messages, integrations and management calls, for a collector that takes
+    /// OTLP. Off unless `otlp_endpoint` is given; a change takes effect at the next start.
     pub(super) tracing: TracingSection,
     /// Where what nodes share is kept: which node has which connection.
     pub(super) store: StoreSection,

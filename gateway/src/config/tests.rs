@@ -12,6 +12,7 @@ mod models;
 mod overrides;
 mod secrets;
 mod store;
+mod tracing;
 mod usage;
 
 use super::{
@@ -83,6 +84,7 @@ fn parse_full_with(text: &str, overrides: &Overrides, folder: &Path) -> Result<L
         "ROOMS_TOKEN",
         "PARTNER_API_KEY",
         "DEVICE_SECRET",
+        "OTLP_AUTHORIZATION",
     ];
     let long_enough = "from-the-environment";
     let variable = |name: &str| match name {
@@ -550,6 +552,7 @@ store       redis cluster at 10.0.0.11:6379, 10.0.0.12:6379, 10.0.0.13:6379, pre
 limits      max_connection_s = none (default 7200)
             slow_client = drop_oldest (default close)
             connections_per_ip = 1000 (default none)
+traces      https://collector.example.com:4318/v1/traces, ratio 0.1, as tidegate
 aws         region eu-west-1, account 123456789012
             credentials default, queues
             lambda at http://127.0.0.1:9001/

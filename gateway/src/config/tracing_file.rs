@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret_text::SecretText;
 
-/// Traces of connects, messages, integrations and management calls, for a collector that takes
-/// OTLP. Off unless `otlp_endpoint` is given; a change takes effect at the next start.
+/// Traces for a collector that takes OTLP.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TracingSection {

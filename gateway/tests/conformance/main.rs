@@ -30,6 +30,7 @@ mod route_selection;
 mod service_calls;
 mod template_errors;
 mod tls;
+mod traces;
 mod transformation;
 mod upgrade;
 

@@ -162,7 +162,9 @@ impl BackendPools {
     ) -> Result<Response<Bytes>, IntegrationError> {
         let mut request = own_request(uri)?;
         *request.method_mut() = Method::POST;
-        request.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        request
+            .headers_mut()
+            .extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         *request.body_mut() = Full::new(body);
         let exchange = Box::pin(self.exchange(&uri.endpoint, request, max_body_bytes));

@@ -124,7 +124,9 @@ impl CompiledFunction {
                 let mut mapped = request_parameters::map(parameters, event);
                 override_parameters(&mut mapped, overrides);
                 // Lambda takes it over into the function's own trace, where it has one.
-                if event.trace.is_some() && !mapped.headers.iter().any(|(name, _)| *name == TRACE_ID) {
+                if event.trace.is_some()
+                    && !mapped.headers.iter().any(|(name, _)| *name == TRACE_ID)
+                {
                     mapped.headers.push((TRACE_ID, trace_id(event).into_owned()));
                 }
                 call.invoke(pools, payload, &mapped.headers).await

@@ -253,7 +253,10 @@ pub(crate) fn management_ended(
                 410 => Owner::Client,
                 _ => Owner::ApiOwner,
             };
-            failed(&mut span, &kind, blame);
+            say_failure(&mut span, &kind, blame);
+            if status >= 500 {
+                span.fail();
+            }
         }
     }
     span.end();
@@ -267,6 +270,13 @@ fn about_connection(span: &mut OpenSpan, facts: &ConnectionFacts) {
 
 /// By the conventions, what serves has not failed where the caller is at fault.
 fn failed(span: &mut OpenSpan, kind: &str, blame: Owner) {
+    say_failure(span, kind, blame);
+    if blame != Owner::Client {
+        span.fail();
+    }
+}
+
+fn say_failure(span: &mut OpenSpan, kind: &str, blame: Owner) {
     span.text(ERROR_TYPE, kind);
     span.text(
         BLAME,
@@ -276,7 +286,4 @@ fn failed(span: &mut OpenSpan, kind: &str, blame: Owner) {
             Owner::Gateway => "gateway",
         },
     );
-    if blame != Owner::Client {
-        span.fail();
-    }
 }

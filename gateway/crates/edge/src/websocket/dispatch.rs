@@ -124,7 +124,8 @@ impl Ending<'_> {
                     _ if of_backend => Owner::ApiOwner,
                     _ => Owner::Gateway,
                 };
-                let kind = told.map_or_else(|| status.to_string().into(), |t| t.response_type.into());
+                let kind =
+                    told.map_or_else(|| status.to_string().into(), |t| t.response_type.into());
                 Some((kind, blame))
             }
         }

@@ -104,15 +104,14 @@ pub(crate) fn check(core: &Core, peer: &Peer, head: &Head<'_, '_>) -> Result<Upg
     let upstream = core.node.tracer.as_ref().and_then(|tracer| tracer.of_client(head));
     run.trace = traces::connect(&core.node, &facts, upstream.as_ref());
     let trace = run.trace.context();
-    let mut refuse = |facts: &ConnectionFacts,
-                      refusal: Refusal,
-                      authorizer: Option<&AuthorizerLog>| {
-        count_refusal(stage, &refusal);
-        traces::connect_outcome(&mut run.trace, refusal.outcome);
-        let ending = Ending { authorizer, ..Ending::refused(refusal.status, refusal.told) };
-        run.end(facts, stage, RouteKey::CONNECT, &ending);
-        respond(&refusal)
-    };
+    let mut refuse =
+        |facts: &ConnectionFacts, refusal: Refusal, authorizer: Option<&AuthorizerLog>| {
+            count_refusal(stage, &refusal);
+            traces::connect_outcome(&mut run.trace, refusal.outcome);
+            let ending = Ending { authorizer, ..Ending::refused(refusal.status, refusal.told) };
+            run.end(facts, stage, RouteKey::CONNECT, &ending);
+            respond(&refusal)
+        };
 
     let accept = match handshake(head) {
         Ok(accept) => accept,

@@ -98,7 +98,8 @@ impl HeadersTemplate {
             headers.insert(TRACE_PARENT, text(&trace.traceparent()));
             // It belongs to the upgrade's `traceparent`, so it goes wherever that one's trace does.
             if let Occurrence::Connect(upgrade) = event.occurrence
-                && let Some((_, state)) = upgrade.headers.iter().find(|(name, _)| name.as_str() == TRACE_STATE.as_str())
+                && let Some((_, state)) =
+                    upgrade.headers.iter().find(|(name, _)| name.as_str() == TRACE_STATE.as_str())
                 && let Ok(state) = HeaderValue::from_str(state)
             {
                 headers.insert(TRACE_STATE, state);
