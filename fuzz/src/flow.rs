@@ -11,6 +11,7 @@ use tidegate_flow::{
     proxy_response,
     route_selection::{self, Candidate},
     sigv4::{self, SignedRequest, SigningKeys},
+    trace_context::{TraceContext, trace_state},
 };
 use tidegate_model::{
     AccessLogFormat, AccessLogPiece, BodyPath, JwtAlgorithm, JwtAuthorizer, JwtKeys, OnExpiry,
@@ -79,6 +80,20 @@ pub fn proxy_response(input: &[u8]) {
     if let Ok(response) = proxy_response::parse(input) {
         assert!((100..600).contains(&response.status));
         assert!(std::str::from_utf8(input).is_ok());
+    }
+}
+
+/// A `traceparent`, and `tracestate`s a line each: what is read is written so that it is read as
+/// the same, and what is passed on may stand in a header.
+pub fn trace_context(input: &[u8]) {
+    let mut lines = input.split(|byte| *byte == b'\n');
+    let parent = lines.next().and_then(|line| std::str::from_utf8(line).ok());
+    if let Some(context) = parent.and_then(TraceContext::parse) {
+        assert_eq!(TraceContext::parse(&context.traceparent()), Some(context));
+        assert!(context.amazon_trace_id().is_ascii());
+    }
+    if let Some(state) = trace_state(lines) {
+        assert!(!state.contains(['\r', '\n', '\0']) && state.len() <= 512);
     }
 }
 

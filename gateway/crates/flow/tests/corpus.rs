@@ -45,6 +45,11 @@ fn signed_requests_that_were_kept_still_hold() {
 }
 
 #[test]
+fn trace_contexts_that_were_kept_still_hold() {
+    replay("trace_context", targets::trace_context);
+}
+
+#[test]
 fn access_log_formats_that_were_kept_still_hold() {
     replay("access_log_format", targets::access_log_format);
 }

@@ -151,3 +151,19 @@ fn nanoseconds_since_1970() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every message carries where traces are off: one word, and nothing behind it.
+    #[test]
+    fn a_span_of_no_trace_is_one_word_and_says_nothing() {
+        assert_eq!(size_of::<OpenSpan>(), size_of::<usize>());
+        let mut span = OpenSpan::default();
+        span.text("key", "text");
+        span.fail();
+        let child = span.child(SpanKind::Client, || panic!("nobody asks for the name"));
+        assert!(child.context().is_none() && child.to_link().is_none() && !child.is_recorded());
+    }
+}
