@@ -249,6 +249,11 @@ impl Metrics {
         registry
             .register(Box::new(access_log_dropped.clone()))
             .expect("each name is registered once");
+        let reloads = counter("reloads_total", "Configuration reloads.", &["outcome"]);
+        for outcome in ["accepted", "refused"] {
+            // Both are there from the start: a first one that comes out of nothing is no increase.
+            reloads.with_label_values(&[outcome]);
+        }
         Arc::new(Self {
             connections: gauge("connections", "Open WebSocket connections."),
             draining: gauge("draining", "1 while the node drains."),
@@ -276,7 +281,7 @@ impl Metrics {
                 "Messages that a client's send queue did not keep.",
                 &with("cause"),
             ),
-            reloads: counter("reloads_total", "Configuration reloads.", &["outcome"]),
+            reloads,
             trace_spans: counter(
                 "trace_spans_total",
                 "Spans of traces, by what became of them.",
