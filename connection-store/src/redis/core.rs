@@ -15,6 +15,7 @@ use super::{
     options::RedisOptions,
     orphans::Desk,
     outbox::Outbox,
+    roll::Roll,
     scripts::{node, texts},
     standing::Standing,
     wire::{Answer, Question},
@@ -33,6 +34,7 @@ pub(super) struct Bus {
     pub(super) outbox: Outbox,
     pub(super) directory: Arc<Directory>,
     pub(super) desk: Arc<Desk>,
+    pub(super) roll: Roll,
     /// The last probe that came back.
     pub(super) probed: watch::Sender<u64>,
 }
@@ -55,8 +57,17 @@ impl Bus {
         }
     }
 
+    /// A node has a tombstone: whatever was its own is gone, also for who waits for its answer.
+    pub(super) fn node_fell(&self, node: NodeId) {
+        self.roll.fell(node);
+        self.outbox.answer_for(node, &Answer::Failed(DeliveryError::Gone));
+    }
+
     /// Asks another node. Known at once where nobody can be asked.
     pub(super) fn ask(&self, to: NodeId, question: Question) -> Reply<Answer> {
+        if self.roll.has_fallen(to) {
+            return Reply::ready(Answer::Failed(DeliveryError::Gone));
+        }
         let unavailable = Answer::Failed(DeliveryError::Unavailable);
         let asked = match self.standing.link() {
             Some(_) => self.outbox.ask(to, question, self.options.patience()),

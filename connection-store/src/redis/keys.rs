@@ -6,7 +6,7 @@
 //! ```text
 //! {tidegate}:nodes                 hash: node ─► incarnation       who lives, or has died unclaimed
 //! {tidegate}:lease:NODE            incarnation, with the lease's expiry
-//! {tidegate}:fallen:NODE           the tombstone of a claimed node, for a week
+//! {tidegate}:fallen:NODE           the tombstone of a node that was claimed or has left, for a week
 //! {tidegate}:born                  when this directory was begun, in milliseconds since 1970
 //! {tidegate}:in:AUDIENCE           set of nodes that have members
 //! {tidegate}:interest:NODE         set of the audiences' names in which NODE stands

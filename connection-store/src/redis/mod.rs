@@ -30,6 +30,7 @@ mod once;
 mod options;
 mod orphans;
 mod outbox;
+mod roll;
 mod scripts;
 mod standing;
 mod supervisor;
@@ -57,6 +58,7 @@ use self::{
     keys::Keys,
     orphans::Desk,
     outbox::Outbox,
+    roll::Roll,
     scripts::Caller,
     standing::Standing,
     supervisor::Wish,
@@ -108,6 +110,7 @@ impl<C: LocalConnection> RedisStore<C> {
             outbox,
             directory,
             desk,
+            roll: Roll::default(),
             probed: watch::Sender::new(0),
         });
         let core = Arc::new(Core { bus, inner, sends: once::sends() });

@@ -155,13 +155,23 @@ pub(super) async fn survey(bus: &Bus, link: &Link, caller: Caller, from: Instant
 async fn look_around(bus: &Bus, link: &Link, caller: Caller) -> Result<(), End> {
     let mut parts = listed(link.query(&caller.survey(&bus.keys)).await?).into_iter();
     let mut next = || texts(parts.next().unwrap_or(Value::Nil));
-    let (dead, abandoned, mine) = (next(), next(), next());
+    let (dead, abandoned, mine, all) = (next(), next(), next(), next());
     let mut mine: Vec<NodeId> = mine.iter().filter_map(|text| node(text)).collect();
+    for missing in bus.roll.call(all.iter().filter_map(|text| node(text))) {
+        let mut tombstone = redis::cmd("EXISTS");
+        let tombstone = tombstone.arg(bus.keys.of_node("fallen", missing));
+        if number(&link.query(tombstone).await?) == 1 {
+            bus.node_fell(missing);
+        }
+    }
     for pair in dead.chunks_exact(2) {
         let claim = caller.claim(&bus.keys, &pair[0], &pair[1]);
         if number(&link.query(&claim).await?) == 1 {
             bus.counters.claimed_nodes.add(1);
-            mine.extend(node(&pair[0]));
+            if let Some(dead) = node(&pair[0]) {
+                bus.node_fell(dead);
+                mine.push(dead);
+            }
         }
     }
     for pair in abandoned.chunks_exact(2) {

@@ -55,7 +55,7 @@ pub(super) struct Outgoing {
 
 #[derive(Default)]
 struct Waiting {
-    asked: HashMap<u64, oneshot::Sender<Answer>>,
+    asked: HashMap<u64, (NodeId, oneshot::Sender<Answer>)>,
     /// In the order of their deadlines. Those that were answered stand here until then.
     deadlines: VecDeque<(Instant, u64)>,
 }
@@ -100,7 +100,7 @@ impl Outbox {
         let (answer, answered) = oneshot::channel();
         {
             let mut waiting = self.waiting();
-            waiting.asked.insert(number, answer);
+            waiting.asked.insert(number, (to, answer));
             waiting.deadlines.push_back((Instant::now() + patience, number));
         }
         if self.queue.try_send(Outgoing { to, number: Some(number), item }).is_err() {
@@ -126,7 +126,16 @@ impl Outbox {
     pub(super) fn arrived(&self, number: u64, answer: Answer) -> bool {
         let asked = self.waiting().asked.remove(&number);
         // Whoever asked may have gone since.
-        asked.map(|asked| asked.send(answer).ok()).is_some()
+        asked.map(|(_, asked)| asked.send(answer).ok()).is_some()
+    }
+
+    /// Answers every question that waits for one node.
+    pub(super) fn answer_for(&self, node: NodeId, answer: &Answer) {
+        let waiting = &mut self.waiting().asked;
+        for (_, (_, asked)) in waiting.extract_if(|_, (to, _)| *to == node) {
+            // Whoever asked may have gone since.
+            let _ = asked.send(answer.clone());
+        }
     }
 
     /// Gives up the questions whose deadline has passed. How many.

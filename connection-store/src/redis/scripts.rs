@@ -46,12 +46,13 @@ for _ = 1, ARGV[6] do redis.call('HDEL', p..':facts:'..node, ARGV[i]); i = i + 1
 return 1";
 
 /// Gives {nodes without a lease, and their incarnations; claimed nodes without a living claimer, and the
-/// claimer of each; nodes claimed by the caller}.
+/// claimer of each; nodes claimed by the caller; all nodes}.
 const SURVEY: &str = r"
 local p, me = KEYS[1], ARGV[1]..':'..ARGV[2]
-local dead, abandoned, mine = {}, {}, {}
+local dead, abandoned, mine, all = {}, {}, {}, {}
 local nodes = redis.call('HGETALL', p..':nodes')
 for i = 1, #nodes, 2 do
+  all[#all + 1] = nodes[i]
   if redis.call('EXISTS', p..':lease:'..nodes[i]) == 0 then
     dead[#dead + 1] = nodes[i]; dead[#dead + 1] = nodes[i + 1]
   end
@@ -64,7 +65,7 @@ for i = 1, #claims, 2 do
     abandoned[#abandoned + 1] = claims[i]; abandoned[#abandoned + 1] = claims[i + 1]
   end
 end
-return {dead, abandoned, mine}";
+return {dead, abandoned, mine, all}";
 
 /// Claims a dead node, for good. Gives 1 to one caller only.
 const CLAIM: &str = r"
@@ -112,12 +113,14 @@ if redis.call('HGET', p..':claims', dead) ~= ARGV[1]..':'..ARGV[2] then return 0
 for i = 4, #ARGV do redis.call('HDEL', p..':orphans:'..dead, ARGV[i]) end
 return 1";
 
-/// Leaves in order. Facts that are left make the node one that has died: a survivor claims it.
+/// Leaves in order, with a tombstone, for whoever still waits for its answer. Facts that are left make
+/// the node one that has died: a survivor claims it.
 const LEAVE: &str = r"
 local p, node, inc = KEYS[1], ARGV[1], ARGV[2]
 if redis.call('HGET', p..':nodes', node) ~= inc then return 0 end
 redis.call('DEL', p..':lease:'..node)
 if redis.call('EXISTS', p..':facts:'..node) == 1 then return 1 end
+redis.call('SET', p..':fallen:'..node, inc, 'EX', 604800)
 redis.call('HDEL', p..':nodes', node)
 if redis.call('EXISTS', p..':interest:'..node) == 1 then
   redis.call('RENAME', p..':interest:'..node, p..':cleaning:'..node)

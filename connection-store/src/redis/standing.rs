@@ -76,14 +76,17 @@ impl Standing {
     }
 
     /// Whether this node may act for what was accepted under the number `node`: `None` while others
-    /// may have taken over and it is not known.
+    /// may have taken over, or may do so before they can be told what was done here.
     pub(super) fn acts_for(&self, node: NodeId, now: Instant) -> Option<bool> {
         let current = self.current();
         if current.caller.node != node {
             return Some(false);
         }
-        // A number that was never held is in no directory, and nobody can take it over.
-        current.lease_until.is_none_or(|until| now < until).then_some(true)
+        let Some(until) = current.lease_until else {
+            // A number that was never held is in no directory, and nobody can take it over.
+            return Some(true);
+        };
+        (now < until && current.link.is_some()).then_some(true)
     }
 
     /// A renewal that was asked for at `asked` has succeeded.

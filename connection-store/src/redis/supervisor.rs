@@ -237,7 +237,10 @@ impl<C: LocalConnection> Supervisor<C> {
     /// on under another number.
     fn take_another_number(&mut self) {
         let (bus, store) = (&self.core.bus, &self.core.inner);
-        let number = NodeId::random();
+        let (old, number) = (bus.standing.caller().node, NodeId::random());
+        if self.has_held {
+            bus.node_fell(old);
+        }
         bus.counters.lost_leases.add(u64::from(self.has_held));
         bus.standing.renumber(number, self.has_held);
         self.has_held = false;
