@@ -21,8 +21,9 @@ use super::{
     wire::{Answer, Question},
 };
 use crate::{
-    Audience, ConnectionId, ConnectionList, DeliveryError, Invocations, LocalConnection,
-    MemoryStore, NodeId, Reply, Scope, SendReport, Unavailable,
+    Audience, CallName, ConnectionId, ConnectionList, ConnectionStore as _, DeliveryError,
+    Invocations, LocalConnection, MemoryStore, Message, NodeId, Reply, Scope, SendReport,
+    Unavailable,
 };
 
 /// All but the connections.
@@ -138,6 +139,21 @@ pub(super) fn split(ids: &[ConnectionId]) -> BTreeMap<NodeId, Audience> {
     }
     let list = |ids| ConnectionList::new(ids).expect("a part of a list is no longer than it");
     parts.into_iter().map(|(node, ids)| (node, Audience::Connections(list(ids)))).collect()
+}
+
+/// Sends to those of an audience that are this node's own; once for all calls of that name.
+pub(super) fn send_to_own<C: LocalConnection>(
+    inner: &MemoryStore<C>,
+    scope: &Scope,
+    audience: Audience,
+    message: Message,
+    except: Vec<ConnectionId>,
+    call: Option<&CallName>,
+) -> Reply<Result<SendReport, Unavailable>> {
+    match call {
+        Some(call) => inner.send_once(scope, audience, message, except, call),
+        None => inner.send(scope, audience, message, except),
+    }
 }
 
 /// Adds up what nodes answered to a send. `except` are not gone: nobody asked about them.

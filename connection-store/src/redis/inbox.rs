@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{
-    core::{Core, then},
+    core::{Core, send_to_own, then},
     wire::{self, Answer, Body, Question},
 };
 use crate::{
@@ -113,8 +113,9 @@ fn carry_out<C: LocalConnection>(core: &Arc<Core<C>>, question: Question) -> Rep
             }
         }
         Question::Leave { scope, id, group } => then(store.leave(&scope, &group, id), done),
-        Question::Send { scope, audience, message, except } => {
-            then(store.send(&scope, audience, message, except), |report| match report {
+        Question::Send { scope, audience, message, except, call } => {
+            let sent = send_to_own(store, &scope, audience, message, except, call.as_ref());
+            then(sent, |report| match report {
                 Ok(SendReport { recipients, gone, .. }) => Answer::Report { recipients, gone },
                 Err(Unavailable) => Answer::Failed(DeliveryError::Unavailable),
             })

@@ -52,7 +52,7 @@ use tokio::{
 };
 
 use self::{
-    core::{Bus, Core, add_numbers, add_reports, split, then},
+    core::{Bus, Core, add_numbers, add_reports, send_to_own, split, then},
     counts::Counters,
     directory::Directory,
     keys::Keys,
@@ -353,7 +353,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
         message: Message,
         except: Vec<ConnectionId>,
     ) -> Reply<Result<SendReport, Unavailable>> {
-        self.core.send(scope, audience, message, except)
+        self.core.send(scope, audience, message, except, None)
     }
 
     fn send_once(
@@ -494,22 +494,32 @@ impl<C: LocalConnection> Core<C> {
         audience: Audience,
         message: Message,
         except: Vec<ConnectionId>,
+        call: Option<&CallName>,
     ) -> Reply<Result<SendReport, Unavailable>> {
+        // What each node is told names only its own, so that a repetition through another node says
+        // the same.
+        let except_of = |except: &[ConnectionId], node: NodeId| -> Vec<_> {
+            except.iter().filter(|id| id.node() == node).copied().collect()
+        };
         let own = self.own_part(&audience);
-        let own = own.map(|own| self.inner.send(scope, own, message.clone(), except.clone()));
+        let own = own.map(|own| {
+            let except = except_of(&except, self.inner.node());
+            send_to_own(&self.inner, scope, own, message.clone(), except, call)
+        });
         if let Audience::Connections(list) = &audience {
             let node = self.inner.node();
             if list.as_slice().iter().all(|id| id.node() == node) {
                 return own.unwrap_or_else(|| Reply::ready(Ok(SendReport::default())));
             }
         }
-        let (bus, scope) = (Arc::clone(&self.bus), scope.clone());
+        let (bus, scope, call) = (Arc::clone(&self.bus), scope.clone(), call.cloned());
         Reply::Later(Box::pin(async move {
             let others = bus.ask_others(&scope, audience, |node, audience| Question::Send {
                 scope: scope.clone(),
                 audience,
                 message: message.clone(),
-                except: except.iter().filter(|id| id.node() == node).copied().collect(),
+                except: except_of(&except, node),
+                call: call.clone(),
             });
             let own = async {
                 match own {

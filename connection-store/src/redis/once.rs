@@ -8,6 +8,9 @@
 //!                                             └ known ─► its report, when there is one
 //! ```
 //!
+//! A send that failed for want of one node has reached the others: each of them remembers the call by
+//! its name too, and answers a repetition as before.
+//!
 //! Holds always: a mark without a report ends by itself soon after its send could at the latest, so
 //! a node that died in the middle does not block the name for long.
 
@@ -54,13 +57,13 @@ pub(super) fn send<C: LocalConnection>(
         let core = Arc::clone(&everywhere);
         let (scope, audience) = (of.clone(), audience.clone());
         let (message, except) = (message.clone(), except.clone());
-        let key = key(&core.bus, &scope, &audience, &except, &name);
+        let (name, key) = (name.clone(), key(&core.bus, &scope, &audience, &except, &name));
         Reply::Later(Box::pin(async move {
             let key = key.ok_or(Unavailable)?;
             match begin(&core.bus, &key).await? {
                 Some(report) => Ok(report),
                 None => {
-                    let sent = core.send(&scope, audience, message, except).await;
+                    let sent = core.send(&scope, audience, message, except, Some(&name)).await;
                     end(&core.bus, &key, sent.as_ref().ok()).await;
                     sent
                 }
@@ -83,6 +86,7 @@ fn key(
         audience: audience.clone(),
         message: Message { kind: crate::MessageKind::Text, payload: bytes::Bytes::new() },
         except: except.to_vec(),
+        call: None,
     };
     // It says how long it is, so the name cannot be taken for a part of it.
     let target = wire::item(0, &Body::Question(target))?;

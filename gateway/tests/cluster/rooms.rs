@@ -207,3 +207,51 @@ async fn while_a_node_dies_everybody_else_gets_each_message_once() {
     assert!(refused > 0, "nobody noticed");
     drop(victim);
 }
+
+/// A backend that repeats what was answered 503, as SDKs do, through whichever node: the living, who
+/// have it already, get it once.
+#[tokio::test]
+async fn a_send_that_is_repeated_while_a_node_dies_reaches_everybody_else_once() {
+    let mut cluster = Cluster::start(3).await;
+    let mut stayers = members(&cluster.nodes[0], 8, "join=room").await;
+    stayers.extend(members(&cluster.nodes[1], 8, "join=room").await);
+    let doomed = members(&cluster.nodes[2], 1, "join=room").await;
+    let victim = cluster.nodes.pop().expect("a third node");
+    let mut callers = Vec::new();
+    for node in &cluster.nodes {
+        callers.push(HttpClient::connect(&node.http_url()).await);
+    }
+    victim.signal("KILL").await;
+    // From here on the Redis knows that nobody listens there; a call that it had passed on before
+    // would be answered only when the node is known to be dead.
+    let lost = format!("/prod/@connections/{}", doomed[0].id);
+    let base = cluster.nodes[0].http_url();
+    loop {
+        let asked = http_call(&base, "GET", &lost, &[], b"");
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(100), asked).await {
+            if answer.status == 503 {
+                break;
+            }
+            assert_eq!(answer.status, 200, "it is claimed already");
+        }
+    }
+    let name = [("Idempotency-Key", "once")];
+    let (mut refused, begun) = (0, Instant::now());
+    let counted = loop {
+        let answer = callers[refused % 2].call("POST", ROOM, &name, b"0").await;
+        if answer.status == 200 {
+            break recipients(&answer);
+        }
+        assert_unavailable(&answer);
+        refused += 1;
+        assert!(begun.elapsed() <= 2 * crate::LEASE, "the room is not whole again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(counted, 16, "as many as got it");
+    assert!(refused > 1, "it was not repeated");
+    settle_all(&stayers).await;
+    for member in &stayers {
+        assert_eq!(numbers(member), [0]);
+    }
+    drop(victim);
+}

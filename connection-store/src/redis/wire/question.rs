@@ -39,6 +39,8 @@ pub(crate) enum Question {
         audience: Audience,
         message: Message,
         except: Vec<ConnectionId>,
+        /// Each node makes a call of that name once.
+        call: Option<CallName>,
     },
     CloseAudience {
         scope: Scope,
@@ -79,7 +81,7 @@ impl Question {
                 out.scope(scope);
                 out.id(*id);
                 write_message(out, message);
-                out.short(call.as_ref().map_or(&[], |call| call.as_bytes()));
+                write_call(out, call.as_ref());
             }
             Self::Describe { scope, id } => {
                 out.u8(DESCRIBE);
@@ -104,12 +106,13 @@ impl Question {
                 out.id(*id);
                 out.short(group.as_str().as_bytes());
             }
-            Self::Send { scope, audience, message, except } => {
+            Self::Send { scope, audience, message, except, call } => {
                 out.u8(SEND);
                 out.scope(scope);
                 write_audience(out, audience);
                 write_message(out, message);
                 out.ids(except);
+                write_call(out, call.as_ref());
             }
             Self::CloseAudience { scope, audience, request } => {
                 out.u8(CLOSE_AUDIENCE);
@@ -144,10 +147,7 @@ impl Question {
                 scope,
                 id: input.id()?,
                 message: read_message(input)?,
-                call: match input.short()? {
-                    none if none.is_empty() => None,
-                    call => Some(CallName::new(&call)?),
-                },
+                call: read_call(input)?,
             },
             DESCRIBE => Self::Describe { scope, id: input.id()? },
             CLOSE => Self::Close { scope, id: input.id()?, request: read_request(input)? },
@@ -158,6 +158,7 @@ impl Question {
                 audience: read_audience(input)?,
                 message: read_message(input)?,
                 except: input.ids()?,
+                call: read_call(input)?,
             },
             CLOSE_AUDIENCE => Self::CloseAudience {
                 scope,
@@ -177,6 +178,18 @@ impl Question {
             _ => return None,
         })
     }
+}
+
+/// No call has the empty name.
+fn write_call(out: &mut Writer, call: Option<&CallName>) {
+    out.short(call.map_or(&[], CallName::as_bytes));
+}
+
+fn read_call(input: &mut Reader) -> Option<Option<CallName>> {
+    Some(match input.short()? {
+        none if none.is_empty() => None,
+        call => Some(CallName::new(&call)?),
+    })
 }
 
 fn write_message(out: &mut Writer, message: &Message) {

@@ -52,12 +52,8 @@ fn question() -> impl Strategy<Value = Question> {
     let call = call.prop_map(|call| call.map(|call| CallName::new(&call).unwrap()));
     let limit = (1u16..=1000).prop_map(|limit| PageLimit::new(limit).unwrap());
     prop_oneof![
-        (scope(), id(), message(), call).prop_map(|(scope, id, message, call)| Question::Post {
-            scope,
-            id,
-            message,
-            call
-        }),
+        (scope(), id(), message(), call.clone())
+            .prop_map(|(scope, id, message, call)| Question::Post { scope, id, message, call }),
         (scope(), id()).prop_map(|(scope, id)| Question::Describe { scope, id }),
         (scope(), id(), request()).prop_map(|(scope, id, request)| Question::Close {
             scope,
@@ -70,9 +66,15 @@ fn question() -> impl Strategy<Value = Question> {
             id,
             group
         }),
-        (scope(), audience(), message(), ids()).prop_map(|(scope, audience, message, except)| {
-            Question::Send { scope, audience, message, except }
-        }),
+        (scope(), audience(), message(), ids(), call).prop_map(
+            |(scope, audience, message, except, call)| Question::Send {
+                scope,
+                audience,
+                message,
+                except,
+                call
+            }
+        ),
         (scope(), audience(), request()).prop_map(|(scope, audience, request)| {
             Question::CloseAudience { scope, audience, request }
         }),
