@@ -1,14 +1,17 @@
-//! The HTTP backend of the `route` and `id` routes: a thread of the generator, on its core.
+//! The HTTP backend of all routes: a thread of the generator, on its core.
 //!
 //! ```text
-//! POST /reply  200, the request's body
-//! POST /id     200, the value of Tidegate-Connection-Id
+//! POST /reply       200, the request's body
+//! POST /id          200, the value of Tidegate-Connection-Id
+//! POST /connect     200, the same as the client's first message; a member of the group from then on
+//! POST /disconnect  200
 //! ```
 //!
 //! Holds always: requests of one connection are answered in order, each once, and counted
-//! before they are answered.
+//! before they are answered; what is answered late is the only one of its connection.
 
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind, Read, Write},
     net::SocketAddr,
     sync::{
@@ -16,7 +19,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mio::{
@@ -27,6 +30,7 @@ use mio::{
 use crate::{
     client::SCRATCH_BYTES,
     http::{self, BodyLength},
+    lifecycle::Lifecycle,
 };
 
 const LISTENER: Token = Token(usize::MAX);
@@ -43,6 +47,7 @@ pub(crate) struct Backend {
 #[derive(Debug, Default)]
 struct Shared {
     replies: AtomicU64,
+    lifecycle: Lifecycle,
     stop: AtomicBool,
 }
 
@@ -63,6 +68,11 @@ impl Backend {
     pub(crate) fn replies(&self) -> u64 {
         self.shared.replies.load(Ordering::Relaxed)
     }
+
+    /// What it was told of connections.
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.shared.lifecycle
+    }
 }
 
 impl Drop for Backend {
@@ -79,14 +89,19 @@ struct Peer {
     stream: TcpStream,
     partial: Vec<u8>,
     unsent: Vec<u8>,
+    /// An answer that is not to be given before its time.
+    late: Option<(Instant, Vec<u8>)>,
 }
 
 fn serve(mut poll: Poll, listener: &TcpListener, shared: &Shared) {
     let mut events = Events::with_capacity(256);
     let mut peers: Vec<Option<Peer>> = Vec::new();
     let mut scratch = vec![0; SCRATCH_BYTES];
+    // Who has a late answer, the soonest first: each is as late as the others.
+    let mut waiting: VecDeque<usize> = VecDeque::new();
     while !shared.stop.load(Ordering::Relaxed) {
-        if poll.poll(&mut events, Some(Duration::from_millis(100))).is_err() {
+        let timeout = Duration::from_millis(if waiting.is_empty() { 100 } else { 1 });
+        if poll.poll(&mut events, Some(timeout)).is_err() {
             continue;
         }
         for event in &events {
@@ -100,7 +115,7 @@ fn serve(mut poll: Poll, listener: &TcpListener, shared: &Shared) {
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     if poll.registry().register(&mut stream, Token(free), interest).is_ok() {
                         let (partial, unsent) = (Vec::new(), Vec::new());
-                        peers[free] = Some(Peer { stream, partial, unsent });
+                        peers[free] = Some(Peer { stream, partial, unsent, late: None });
                     }
                 }
                 continue;
@@ -108,9 +123,30 @@ fn serve(mut poll: Poll, listener: &TcpListener, shared: &Shared) {
             let slot = &mut peers[event.token().0];
             let Some(peer) = slot else { continue };
             // A peer that sends what it should not is cut off: its caller sees and fails.
-            if peer.ready(event.is_read_closed(), &mut scratch, shared).is_err() {
+            let had_late = peer.late.is_some();
+            let outcome = peer.ready(event.is_read_closed(), &mut scratch, shared);
+            let has_late = peer.late.is_some();
+            if outcome.is_err() {
                 *slot = None;
+                // Its place may be another's soon.
+                waiting.retain(|waiting| *waiting != event.token().0);
+                if has_late {
+                    shared.lifecycle.connected();
+                }
+            } else if has_late && !had_late {
+                waiting.push_back(event.token().0);
             }
+        }
+        let now = Instant::now();
+        while let Some(first) = waiting.front()
+            && let Some(peer) = &mut peers[*first]
+            && let Some((_, answer)) = peer.late.take_if(|(due, _)| *due <= now)
+        {
+            waiting.pop_front();
+            shared.lifecycle.connected();
+            peer.unsent.extend_from_slice(&answer);
+            // Where it has gone, its next event says so.
+            let _ = peer.write();
         }
     }
 }
@@ -127,7 +163,10 @@ impl Peer {
                     let mut used = 0;
                     while let Some(request) = Request::parse(&scratch[used..filled])? {
                         used += request.bytes;
-                        request.answer(&mut self.unsent, shared);
+                        if self.late.is_some() {
+                            return Err(ErrorKind::InvalidData.into());
+                        }
+                        self.late = request.answer(&mut self.unsent, shared);
                     }
                     self.partial.clear();
                     self.partial.extend_from_slice(&scratch[used..filled]);
@@ -140,6 +179,10 @@ impl Peer {
                 Err(error) => return Err(error),
             }
         }
+        self.write()
+    }
+
+    fn write(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
                 Ok(count) => drop(self.unsent.drain(..count)),
@@ -170,22 +213,42 @@ impl<'a> Request<'a> {
         Ok(body.map(|body| Self { head, body, bytes: end + length }))
     }
 
-    fn answer(&self, out: &mut Vec<u8>, shared: &Shared) {
-        let (status, body) = match http::target(self.head) {
-            b"/reply" => {
+    /// Answers, or gives what is to be answered and when.
+    fn answer(&self, out: &mut Vec<u8>, shared: &Shared) -> Option<(Instant, Vec<u8>)> {
+        let id = http::header(self.head, "tidegate-connection-id");
+        let no_id = ("400 Bad Request", &b"no Tidegate-Connection-Id"[..]);
+        let mut late = None;
+        let mut headers = String::new();
+        let (status, body) = match (http::target(self.head), id) {
+            (b"/reply", _) => {
                 shared.replies.fetch_add(1, Ordering::Relaxed);
                 ("200 OK", self.body)
             }
-            b"/id" => match http::header(self.head, "tidegate-connection-id") {
-                Some(id) => ("200 OK", id),
-                None => ("400 Bad Request", &b"no Tidegate-Connection-Id"[..]),
-            },
-            _ => ("404 Not Found", &b"neither /reply nor /id"[..]),
+            (b"/id", Some(id)) => ("200 OK", id),
+            (b"/connect", Some(id)) => {
+                late = shared.lifecycle.connecting();
+                let id = String::from_utf8_lossy(id);
+                headers = format!("Tidegate-Reply: {id}\r\nTidegate-Join: room\r\n");
+                ("200 OK", &b""[..])
+            }
+            (b"/disconnect", Some(id)) => {
+                shared.lifecycle.ended(&String::from_utf8_lossy(id));
+                ("200 OK", &b""[..])
+            }
+            (b"/id" | b"/connect" | b"/disconnect", None) => no_id,
+            _ => ("404 Not Found", &b"none of /reply, /id, /connect and /disconnect"[..]),
         };
+        let is_connect = !headers.is_empty();
+        let mut delayed = Vec::new();
+        let to = if late.is_some() { &mut delayed } else { out };
         let length = body.len();
         // Writing into a Vec cannot fail.
-        let _ = write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
-        out.extend_from_slice(body);
+        let _ = write!(to, "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n");
+        to.extend_from_slice(body);
+        if is_connect && late.is_none() {
+            shared.lifecycle.connected();
+        }
+        late.map(|due| (due, delayed))
     }
 }
 

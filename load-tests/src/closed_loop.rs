@@ -79,7 +79,7 @@ impl ClosedLoop {
         let mut masks = Masks::new(1);
         let slots = vec![None; self.connections * self.depth];
         let mut under_way = InFlight { slots, depth: self.depth, count: 0, replies: 0 };
-        let mut meter = Meter::start(server, self.length);
+        let mut meter = Meter::start(server.processes(), self.length);
         for owner in 0..self.connections {
             let mut frames = Vec::new();
             for slot in 0..self.depth {

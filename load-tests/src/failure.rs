@@ -25,6 +25,12 @@ pub(crate) enum Failure {
     Count { what: &'static str, got: u64, expected: u64 },
     #[error("a post was answered {0}, where 200 must come")]
     PostRefused(String),
+    #[error("a post to a dead connection was answered {0}, where 410 must come, or 503 before it")]
+    NotGone(String),
+    #[error("a post through the other node was answered {0}, where 200 or 503 must come")]
+    RemotePost(String),
+    #[error("two posts of one poster that were accepted arrived in the other order")]
+    Disordered,
     #[error("a group send was answered `{0}`, where its counts must come")]
     NoCounts(String),
     #[error("the worker answered `{0}`, where its times must come")]

@@ -1,14 +1,48 @@
 //! The `gateway.toml` that all scenarios share.
 //!
-//! In:  where the backend listens; the command of a worker. Out: the file's text.
+//! In:  where the backend listens; what a scenario wants otherwise; the command of a worker.
+//! Out: the file's text.
 //!
-//! Holds always: nothing in it can throttle, refuse or close a load client within a run.
+//! Holds always: nothing in it can throttle, refuse or close a load client within a run, but a
+//! bound that the scenario has asked for.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
+
+/// What differs between scenarios.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) backend: SocketAddr,
+    pub(crate) max_in_flight: usize,
+    /// Upgrades that a node takes in a second; all of them where there is no bound.
+    pub(crate) new_connections_per_s: Option<u32>,
+    /// Whether the backend hears of each connection's beginning and end, and how many of these
+    /// calls it works on at once.
+    pub(crate) lifecycle_calls_in_flight: Option<u32>,
+    /// The Redis that nodes share, and their lease.
+    pub(crate) redis: Option<(String, Duration)>,
+}
+
+impl Settings {
+    /// One node without bounds.
+    pub(crate) fn new(backend: SocketAddr) -> Self {
+        Self {
+            backend,
+            max_in_flight: 16,
+            new_connections_per_s: None,
+            lifecycle_calls_in_flight: None,
+            redis: None,
+        }
+    }
+}
 
 /// Stage and api are `s` and `load`: [`crate::client`] and [`crate::post`] ask for `/s`.
-pub(crate) fn gateway_toml(backend: SocketAddr, max_in_flight: usize) -> String {
-    format!(
+pub(crate) fn gateway_toml(settings: &Settings) -> String {
+    let Settings { backend, max_in_flight, .. } = settings;
+    let new_connections = settings.new_connections_per_s;
+    let new_connections =
+        new_connections.map_or("\"none\"".to_owned(), |number| number.to_string());
+    let calls = settings.lifecycle_calls_in_flight.unwrap_or(256);
+    let mut text = format!(
         r#"[listen]
 address = "127.0.0.1:0"
 
@@ -21,7 +55,8 @@ throttle = "none"
 
 [limits]
 connections = 1000000
-new_connections_per_s = "none"
+new_connections_per_s = {new_connections}
+lifecycle_calls_in_flight = {calls}
 max_connection_s = "none"
 max_message_bytes = 131072
 max_frame_bytes = 32768
@@ -80,6 +115,51 @@ response_templates = {{ "$default" = "joined" }}
 [apis.load.routes.join]
 integration = "room"
 reply = true
+
+[apis.load.integrations.way_out]
+type = "mock"
+
+[apis.load.integrations.way_out.request_templates]
+"$default" = '{{"statusCode": 200}}'
+
+[apis.load.integrations.way_out.integration_responses."$default"]
+response_parameters = {{ "route.response.header.Tidegate-Leave" = "'room'" }}
+response_templates = {{ "$default" = "left" }}
+
+[apis.load.routes.leave]
+integration = "way_out"
+reply = true
+"#
+    );
+    if settings.lifecycle_calls_in_flight.is_some() {
+        text += &lifecycle(*backend);
+    }
+    if let Some((url, lease)) = &settings.redis {
+        let lease = lease.as_secs();
+        text += &format!("\n[store]\nkind = \"redis\"\nurl = \"{url}\"\nnode_lease_s = {lease}\n");
+    }
+    text
+}
+
+/// The backend is asked about each connection and told of its end.
+fn lifecycle(backend: SocketAddr) -> String {
+    format!(
+        r#"
+[apis.load.integrations.beginning]
+type = "http_proxy"
+uri = "http://{backend}/connect"
+method = "POST"
+
+[apis.load.routes."$connect"]
+integration = "beginning"
+
+[apis.load.integrations.ending]
+type = "http_proxy"
+uri = "http://{backend}/disconnect"
+method = "POST"
+
+[apis.load.routes."$disconnect"]
+integration = "ending"
 "#
     )
 }
@@ -120,7 +200,8 @@ mod tests {
     fn the_file_is_toml_with_every_route_the_backend_and_the_worker_in_it() {
         let backend = SocketAddr::from(([127, 0, 0, 1], 4321));
         let command = ["/a \"b\"/load-tests".to_owned(), "worker".to_owned()];
-        let text = gateway_toml(backend, 32) + &local_function(&command);
+        let settings = Settings { max_in_flight: 32, ..Settings::new(backend) };
+        let text = gateway_toml(&settings) + &local_function(&command);
         let file: toml::Table = text.parse().expect("toml");
         let api = &file["apis"]["load"];
         assert_eq!(
@@ -129,7 +210,7 @@ mod tests {
         );
         assert_eq!(file["limits"]["max_in_flight"].as_integer(), Some(32));
         let routes = api["routes"].as_table().expect("routes");
-        let keys = ["$default", "id", "join", "local", "route", "times"];
+        let keys = ["$default", "id", "join", "leave", "local", "route", "times"];
         assert_eq!(routes.keys().collect::<Vec<_>>(), keys);
         let function = api["integrations"]["worker"]["function"].as_str().expect("a name");
         let worker = file["functions"][function]["command"].as_array().expect("a command");
@@ -138,6 +219,28 @@ mod tests {
             assert_eq!(route["reply"].as_bool(), Some(true), "{key} must answer");
             let integration = route["integration"].as_str().expect("a name");
             assert!(api["integrations"].get(integration).is_some(), "{key} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn what_a_cluster_needs_stands_in_its_file() {
+        let settings = Settings {
+            new_connections_per_s: Some(7),
+            lifecycle_calls_in_flight: Some(5),
+            redis: Some(("redis://127.0.0.1:10001".to_owned(), Duration::from_secs(3))),
+            ..Settings::new(SocketAddr::from(([127, 0, 0, 1], 4321)))
+        };
+        let file: toml::Table = gateway_toml(&settings).parse().expect("toml");
+        assert_eq!(file["limits"]["new_connections_per_s"].as_integer(), Some(7));
+        assert_eq!(file["limits"]["lifecycle_calls_in_flight"].as_integer(), Some(5));
+        assert_eq!(file["store"]["url"].as_str(), Some("redis://127.0.0.1:10001"));
+        assert_eq!(file["store"]["node_lease_s"].as_integer(), Some(3));
+        let routes = file["apis"]["load"]["routes"].as_table().expect("routes");
+        for (route, path) in [("$connect", "connect"), ("$disconnect", "disconnect")] {
+            let integration = routes[route]["integration"].as_str().expect("a name");
+            let integration = &file["apis"]["load"]["integrations"][integration];
+            let uri = format!("http://127.0.0.1:4321/{path}");
+            assert_eq!(integration["uri"].as_str(), Some(&uri[..]));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! `group`: one poster sends a message to a group that all clients are members of, and the next
 //! one when it has been answered and the last member has the message. A unit is one recipient.
+//! The members may be on several nodes.
 //!
 //! Holds always: each member gets each message once, in the order of the sends; each send is
-//! answered with as many recipients as there are members.
+//! answered with as many recipients as there are members, on as many nodes as have some.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 
@@ -13,9 +14,8 @@ use crate::{
     failure::Failure,
     histogram::Histogram,
     message::{Shape, Tag},
-    meter::{Measured, Meter, Phase},
+    meter::{Measured, Meter, Phase, Processes},
     poster::Poster,
-    server_process::ServerProcess,
 };
 
 /// What to run.
@@ -34,6 +34,8 @@ pub(crate) struct GroupSends {
 pub(crate) struct GroupSent {
     pub(crate) measured: Measured,
     pub(crate) last_member: Histogram,
+    /// Sends in the whole run.
+    pub(crate) sends: u32,
 }
 
 /// The send that is under way.
@@ -84,13 +86,22 @@ impl Send {
 #[derive(Deserialize)]
 struct Counts {
     recipients: u64,
+    /// The raw server does not say.
+    nodes: Option<u64>,
 }
 
 impl GroupSends {
-    /// Runs it against `server`.
-    pub(crate) fn run(self, server: &ServerProcess) -> Result<GroupSent, Failure> {
+    /// Connects as many members to each of `nodes`, and sends to all through the first.
+    pub(crate) fn run(
+        self,
+        nodes: &[SocketAddr],
+        processes: Processes,
+    ) -> Result<GroupSent, Failure> {
+        let through = nodes[0];
         let mut crowd = Crowd::new()?;
-        crowd.grow_to(server.address, self.members)?;
+        for (index, node) in nodes.iter().enumerate() {
+            crowd.grow_to(*node, self.members * (index + 1) / nodes.len())?;
+        }
         let answers = crowd.ask_each(br#"{"action":"join"}"#)?;
         if let Some(other) = answers.into_iter().find(|answer| answer != "joined") {
             return Err(Failure::Unasked(other));
@@ -98,12 +109,11 @@ impl GroupSends {
 
         let mut shape = Shape::new("group", self.payload_bytes);
         let request_head = format!(
-            "POST /s/@groups/room HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",
-            server.address,
+            "POST /s/@groups/room HTTP/1.1\r\nHost: {through}\r\nContent-Length: {}\r\n\r\n",
             shape.payload_bytes()
         );
-        let mut poster = Poster::connect(server.address, self.members, &mut crowd)?;
-        let mut meter = Meter::start(server, self.length);
+        let mut poster = Poster::connect(through, self.members, &mut crowd)?;
+        let mut meter = Meter::start(processes, self.length);
         let mut last_member = Histogram::default();
         let mut send = Send::none(self.members);
         let mut is_connected = false;
@@ -135,7 +145,7 @@ impl GroupSends {
                     })?;
                 } else if !send.is_answered {
                     if let Some(answer) = poster.read_answer(scratch)? {
-                        self.check(answer)?;
+                        self.check(answer.accepted()?, nodes.len() as u64)?;
                         send.is_answered = true;
                     }
                 } else {
@@ -150,15 +160,18 @@ impl GroupSends {
                 }
             }
         }
-        Ok(GroupSent { measured: meter.finish(), last_member })
+        Ok(GroupSent { measured: meter.finish(), last_member, sends: send.tag.sequence })
     }
 
-    fn check(self, answer: &[u8]) -> Result<(), Failure> {
-        let expected = self.members as u64;
+    fn check(self, answer: &[u8], nodes: u64) -> Result<(), Failure> {
+        let members = self.members as u64;
+        let is = |what, got, expected| {
+            if got == expected { Ok(()) } else { Err(Failure::Count { what, got, expected }) }
+        };
         match serde_json::from_slice(answer) {
-            Ok(Counts { recipients }) if recipients == expected => Ok(()),
-            Ok(Counts { recipients: got }) => {
-                Err(Failure::Count { what: "recipients of a group send", got, expected })
+            Ok(Counts { recipients, nodes: counted }) => {
+                is("recipients of a group send", recipients, members)?;
+                is("nodes of a group send", counted.unwrap_or(nodes), nodes.min(members))
             }
             Err(_) => Err(Failure::NoCounts(String::from_utf8_lossy(answer).into_owned())),
         }
@@ -199,10 +212,13 @@ mod tests {
     #[test]
     fn an_answer_must_count_every_member() {
         let sends = GroupSends { members: 3, payload_bytes: 64, length: Duration::ZERO };
-        assert!(sends.check(br#"{"recipients": 3, "nodes": 1}"#).is_ok());
-        let error = sends.check(br#"{"recipients":2,"nodes":1}"#).expect_err("one is missing");
+        assert!(sends.check(br#"{"recipients": 3, "nodes": 1}"#, 1).is_ok());
+        assert!(sends.check(br#"{"recipients": 3}"#, 1).is_ok());
+        let error = sends.check(br#"{"recipients":2,"nodes":1}"#, 1).expect_err("one is missing");
         assert_eq!(error.to_string(), "recipients of a group send: 2, where 3 must be");
-        let error = sends.check(b"").expect_err("no counts");
+        let error = sends.check(br#"{"recipients":3,"nodes":1}"#, 2).expect_err("half a group");
+        assert_eq!(error.to_string(), "nodes of a group send: 1, where 2 must be");
+        let error = sends.check(b"", 1).expect_err("no counts");
         assert!(error.to_string().contains("counts"), "{error}");
     }
 }

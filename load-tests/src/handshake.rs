@@ -38,7 +38,7 @@ impl Handshakes {
             let client = Client::connect(server.address, sources.next(), registry, Token(slot))?;
             Ok::<_, Failure>(Some(Attempt { client, begun_ns }))
         };
-        let mut meter = Meter::start(server, self.length);
+        let mut meter = Meter::start(server.processes(), self.length);
         let mut attempts = (0..self.at_once)
             .map(|slot| begin(slot, meter.now_ns(), poll.registry(), &mut sources))
             .collect::<Result<Vec<_>, _>>()?;

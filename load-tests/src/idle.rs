@@ -7,13 +7,13 @@
 //! Holds always: at the end every connection has proved to be alive.
 
 use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
+    admin,
     crowd::Crowd,
     failure::Failure,
     frame::{self, Masks},
@@ -131,15 +131,6 @@ fn settled_memory(server: &ServerProcess) -> Result<u64, Failure> {
 /// Takes `/metrics` once and says how long it took.
 fn scrape(admin: SocketAddr) -> Result<Duration, Failure> {
     let begun = Instant::now();
-    let mut stream = TcpStream::connect(admin)?;
-    stream.set_read_timeout(Some(DRAIN_TIMEOUT))?;
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let took = begun.elapsed();
-    if answer.starts_with(b"HTTP/1.1 200") {
-        return Ok(took);
-    }
-    let first_line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    Err(Failure::Usage(format!("/metrics answered {}", String::from_utf8_lossy(first_line))))
+    admin::metrics(admin)?;
+    Ok(begun.elapsed())
 }

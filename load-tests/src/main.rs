@@ -5,35 +5,51 @@
 //!   scenario: clients over mio  ---frames--->  gateway, then raw: a baseline of our own
 //!   backend: a thread           <---HTTP-----
 //!   worker: this program again  <---HTTP-----     (a child of the gateway)
+//!                                               or two gateways and a Redis between them
 //! ```
 //!
 //! Holds always: only loopback is used; every run is bounded in time and count; a reply
 //! that is lost, foreign or altered ends in exit code 1.
 
+mod admin;
 mod affinity;
 mod backend;
 mod client;
 mod closed_loop;
+mod cluster;
+mod cluster_job;
 mod crowd;
 mod failure;
+mod flock;
 mod frame;
 mod function;
 mod gateway_config;
 mod group;
+mod group_calls;
 mod handshake;
 mod histogram;
 mod http;
 mod idle;
+mod lifecycle;
 mod message;
 mod meter;
 mod options;
+mod outage;
+mod own_descriptors;
+mod pace;
 mod post;
+mod post_plan;
 mod poster;
 mod proc_stats;
 mod raw;
+mod redis_away;
+mod redis_process;
+mod remote_post;
 mod report;
 mod scenario;
 mod server_process;
+mod soak;
+mod soak_posts;
 mod targets;
 mod worker;
 
@@ -53,7 +69,7 @@ use crate::{
     backend::Backend,
     failure::Failure,
     options::{Arguments, Command, Common, Servers},
-    report::Report,
+    report::{Report, Row},
     scenario::{Figures, Job, Scenario},
     server_process::{Kind, ServerProcess},
 };
@@ -72,6 +88,10 @@ fn main() -> ExitCode {
         Command::Route(one) => (one.jobs(Scenario::Route), one.common),
         Command::Group(one) => (one.jobs(Scenario::Group), one.common),
         Command::Function(one) => (one.jobs(Scenario::Function), one.common),
+        Command::RemotePost(one) => (one.jobs(Scenario::RemotePost), one.common),
+        Command::RemoteGroup(one) => (one.jobs(Scenario::RemoteGroup), one.common),
+        Command::ClusterSoak(soak) => (soak.jobs(), soak.one.common),
+        Command::RedisAway(away) => (away.jobs(), away.one.common),
         Command::All(common) => (common.all_jobs(), common),
     };
     finish(run(&jobs, &common))
@@ -92,7 +112,9 @@ fn finish(outcome: Result<bool, Failure>) -> ExitCode {
 fn run(jobs: &[Job], common: &Common) -> Result<bool, Failure> {
     let is_possible = |job: &Job| common.servers != Servers::Raw || job.scenario.is_for_raw();
     if !jobs.iter().any(is_possible) {
-        return Err(Failure::Usage("the raw server has no local functions".to_owned()));
+        return Err(Failure::Usage(
+            "the raw server has no local functions, and no nodes beside it".to_owned(),
+        ));
     }
     let gateway = match common.servers {
         Servers::Raw => None,
@@ -117,25 +139,35 @@ fn run(jobs: &[Job], common: &Common) -> Result<bool, Failure> {
     }
     writeln!(stdout, "{}", report::table_head())?;
     for job in jobs.iter().filter(|job| is_possible(job)) {
-        let mut measure = |kind, start: &dyn Fn() -> Result<ServerProcess, Failure>| match measure(
-            job, &backend, start,
-        ) {
-            Ok(figures) => Some(figures),
-            Err(failure) => {
-                let text = failed(job, kind, &failure);
-                say(&text);
-                report.failures.push(text);
-                None
-            }
+        let note = |kind, measured: Result<Figures, Failure>, failures: &mut Vec<String>| {
+            measured
+                .map_err(|failure| {
+                    let text = failed(job, kind, &failure);
+                    say(&text);
+                    failures.push(text);
+                })
+                .ok()
         };
         let raw = (common.servers != Servers::Gateway && job.scenario.is_for_raw())
-            .then(|| measure(Kind::Raw, &|| ServerProcess::raw(backend.address, cores)))
-            .flatten();
+            .then(|| measure(job, &backend, &|| ServerProcess::raw(backend.address, cores)));
+        let raw = raw.and_then(|raw| note(Kind::Raw, raw, &mut report.failures));
         let start = |binary: &Path| ServerProcess::gateway(binary, backend.address, job, cores);
-        let gateway =
-            gateway.as_deref().and_then(|binary| measure(Kind::Gateway, &|| start(binary)));
+        let gateway = gateway.as_deref().map(|binary| {
+            if job.scenario.is_for_nodes() {
+                cluster_job::run(job, &backend, binary, cores)
+            } else {
+                measure(job, &backend, &|| start(binary))
+            }
+        });
+        let gateway = gateway.and_then(|of| note(Kind::Gateway, of, &mut report.failures));
         let rows = report::rows(job, gateway.as_ref(), raw.as_ref());
         writeln!(stdout, "{}", report::table_section(&job.title(), &rows))?;
+        let missed: Vec<_> = rows.iter().filter(|row| row.is_missed()).map(Row::label).collect();
+        if job.scenario.must_meet_targets() && !missed.is_empty() {
+            let text = format!("failed: {}: targets missed: {}", job.title(), missed.join("; "));
+            say(&text);
+            report.failures.push(text);
+        }
         report.rows.extend(rows);
     }
     if let Some(path) = &common.json {

@@ -4,7 +4,7 @@
 //! warming --warm-up over--> measuring --seconds over--> draining
 //! ```
 //!
-//! In:  the time, and each unit of work that ended. Out: [`Measured`].
+//! In:  the time, and each unit of work that ended; whose CPU time is taken. Out: [`Measured`].
 //!
 //! Holds always: a unit counts only if it ended while the server's CPU time was being taken.
 
@@ -13,13 +13,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{histogram::Histogram, server_process::ServerProcess};
+use crate::{histogram::Histogram, proc_stats};
 
 /// Long enough for pools to be filled, buffers grown and the processor awake.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// How long what is under way at the end may take to come in.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whose CPU time is taken, by process id.
+#[derive(Debug, Clone)]
+pub(crate) struct Processes {
+    /// The servers under test, added up.
+    pub(crate) servers: Vec<u32>,
+    /// The Redis between them.
+    pub(crate) redis: Option<u32>,
+}
+
+impl Processes {
+    fn cpu_time(&self) -> io::Result<(Duration, Duration)> {
+        let servers =
+            self.servers.iter().map(|id| proc_stats::cpu_time(*id)).sum::<io::Result<_>>();
+        let redis = self.redis.map_or(Ok(Duration::ZERO), proc_stats::cpu_time);
+        Ok((servers?, redis?))
+    }
+}
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,36 +59,39 @@ pub(crate) struct Measured {
     pub(crate) units: u64,
     /// How long it was.
     pub(crate) wall: Duration,
-    /// The server's user and system time in it.
+    /// The servers' user and system time in it.
     pub(crate) cpu: Duration,
+    /// The same of the Redis between them.
+    pub(crate) redis_cpu: Duration,
     /// How long each unit took.
     pub(crate) latency: Histogram,
 }
 
 /// Takes the figures of one run.
 #[derive(Debug)]
-pub(crate) struct Meter<'a> {
-    server: &'a ServerProcess,
+pub(crate) struct Meter {
+    processes: Processes,
     started: Instant,
     length: Duration,
     phase: Phase,
     begun_at: Duration,
-    begun_cpu: Duration,
+    begun_cpu: (Duration, Duration),
     measured: Measured,
 }
 
-impl<'a> Meter<'a> {
+impl Meter {
     /// Begins to warm up; measures for `length` after that.
-    pub(crate) fn start(server: &'a ServerProcess, length: Duration) -> Self {
+    pub(crate) fn start(processes: Processes, length: Duration) -> Self {
         let zero = Duration::ZERO;
+        let latency = Histogram::default();
         Self {
-            server,
+            processes,
             started: Instant::now(),
             length,
             phase: Phase::Warming,
             begun_at: zero,
-            begun_cpu: zero,
-            measured: Measured { units: 0, wall: zero, cpu: zero, latency: Histogram::default() },
+            begun_cpu: (zero, zero),
+            measured: Measured { units: 0, wall: zero, cpu: zero, redis_cpu: zero, latency },
         }
     }
 
@@ -85,12 +106,14 @@ impl<'a> Meter<'a> {
         let now = self.started.elapsed();
         match self.phase {
             Phase::Warming if now >= WARM_UP => {
-                self.begun_cpu = self.server.cpu_time()?;
+                self.begun_cpu = self.processes.cpu_time()?;
                 self.begun_at = now;
                 self.phase = Phase::Measuring;
             }
             Phase::Measuring if now >= self.begun_at + self.length => {
-                self.measured.cpu = self.server.cpu_time()? - self.begun_cpu;
+                let (servers, redis) = self.processes.cpu_time()?;
+                self.measured.cpu = servers - self.begun_cpu.0;
+                self.measured.redis_cpu = redis - self.begun_cpu.1;
                 self.measured.wall = now - self.begun_at;
                 self.phase = Phase::Draining;
             }

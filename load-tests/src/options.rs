@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     frame::MAX_PAYLOAD_BYTES,
     message::MIN_PAYLOAD_BYTES,
+    redis_away::Way,
     scenario::{Job, Scenario},
 };
 
@@ -37,7 +38,15 @@ pub(crate) enum Command {
     Group(OneScenario),
     /// A message to a local function of one worker, and its answer back
     Function(OneScenario),
-    /// All of them, one after another, at the sizes the targets were set for
+    /// HTTP posts to connections of another node, beside posts to the node's own
+    RemotePost(OneScenario),
+    /// Posts to a group whose members are on two nodes
+    RemoteGroup(OneScenario),
+    /// Two nodes posted to and sent to, one of them killed, and everybody back at the other
+    ClusterSoak(SoakArguments),
+    /// Two nodes while their Redis is away
+    RedisAway(AwayArguments),
+    /// All but the last two, one after another, at the sizes the targets were set for
     All(Common),
     /// The baseline itself, which this program starts
     #[command(hide = true)]
@@ -63,6 +72,46 @@ pub(crate) struct OneScenario {
     pub(crate) common: Common,
 }
 
+/// A soak, perhaps the long one.
+#[derive(Debug, Args)]
+pub(crate) struct SoakArguments {
+    #[command(flatten)]
+    pub(crate) one: OneScenario,
+    /// Posts in all
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    posts: u64,
+    /// `[store] node_lease_s` of the nodes
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(2..=300))]
+    lease: u64,
+    /// Seconds within which the clients come back
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    storm: u64,
+}
+
+/// An outage, or one of each kind.
+#[derive(Debug, Args)]
+pub(crate) struct AwayArguments {
+    #[command(flatten)]
+    pub(crate) one: OneScenario,
+    /// Seconds for which the Redis is away, at least as many as it takes to notice
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(4..=3600))]
+    away: u64,
+    /// How it goes away
+    #[arg(long, value_enum, default_value_t = Ways::Both)]
+    way: Ways,
+}
+
+/// How the Redis goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Ways {
+    /// Killed, then frozen
+    Both,
+    /// SIGKILL; it comes back empty
+    Killed,
+    /// SIGSTOP; it comes back as it was
+    Frozen,
+}
+
 /// What holds for every scenario.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
@@ -75,7 +124,7 @@ pub(crate) struct Common {
     /// Messages under way per connection (pipelined)
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     depth: u16,
-    /// Connections that post (post)
+    /// Connections that post (post, remote-post, cluster-soak)
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     posters: u16,
     /// Which servers to measure
@@ -111,6 +160,15 @@ pub(crate) struct Sizes {
     pub(crate) posters: usize,
     /// Length of the measured part.
     pub(crate) length: Duration,
+    /// Posts in all of a soak.
+    pub(crate) posts: u64,
+    /// The nodes' lease in a soak.
+    pub(crate) lease: Duration,
+    /// Within which the clients of a soak come back.
+    pub(crate) storm: Duration,
+    /// For how long the Redis is away, and how.
+    pub(crate) away: Duration,
+    pub(crate) way: Way,
 }
 
 impl Common {
@@ -120,7 +178,42 @@ impl Common {
             depth: self.depth.into(),
             posters: self.posters.into(),
             length: Duration::from_secs(self.seconds),
+            posts: 0,
+            lease: Duration::ZERO,
+            storm: Duration::ZERO,
+            away: Duration::ZERO,
+            way: Way::Killed,
         }
+    }
+}
+
+impl SoakArguments {
+    /// A job for each count of connections of a node.
+    pub(crate) fn jobs(&self) -> Vec<Job> {
+        let mut jobs = self.one.jobs(Scenario::ClusterSoak);
+        for job in &mut jobs {
+            job.sizes.posts = self.posts;
+            job.sizes.lease = Duration::from_secs(self.lease);
+            job.sizes.storm = Duration::from_secs(self.storm);
+        }
+        jobs
+    }
+}
+
+impl AwayArguments {
+    /// A job for each count of connections of a node and each way.
+    pub(crate) fn jobs(&self) -> Vec<Job> {
+        let ways: &[Way] = match self.way {
+            Ways::Both => &[Way::Killed, Way::Frozen],
+            Ways::Killed => &[Way::Killed],
+            Ways::Frozen => &[Way::Frozen],
+        };
+        let away = Duration::from_secs(self.away);
+        let jobs = self.one.jobs(Scenario::RedisAway).into_iter();
+        let each = |job: Job| ways.iter().map(move |way| (job, *way));
+        jobs.flat_map(each)
+            .map(|(job, way)| Job { sizes: Sizes { away, way, ..job.sizes }, ..job })
+            .collect()
     }
 }
 

@@ -1,19 +1,20 @@
 //! `post`: posters with one keep-alive connection each post to WebSocket clients, in turn,
-//! the next post when the last is answered; every client reads what it gets.
+//! the next post when the last is answered, or at a rate; every client reads what it gets. The
+//! posters may ask another node than the clients'.
 //!
 //! Holds always: a client gets just the messages posted to it that were answered 200, each
 //! once, those of one poster in the order they were posted in.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use crate::{
     crowd::Crowd,
     failure::Failure,
     histogram::Histogram,
     message::{Shape, Tag},
-    meter::{Measured, Meter, Phase},
+    meter::{Measured, Meter, Phase, Processes},
+    pace::Pace,
     poster::Poster,
-    server_process::ServerProcess,
 };
 
 /// What to run.
@@ -27,6 +28,9 @@ pub(crate) struct Posts {
     pub(crate) payload_bytes: usize,
     /// Length of the measured part.
     pub(crate) length: Duration,
+    /// Posts in a second that begin, whatever becomes of those before; each poster's next when
+    /// the last is answered, where there is no rate.
+    pub(crate) rate: Option<f64>,
 }
 
 /// The figures: of the posts and their answers, and of the deliveries.
@@ -69,26 +73,57 @@ struct Turn {
     under_way: Option<(usize, u64)>,
 }
 
+impl Turn {
+    /// Posts to the client that is next, as of `sent_ns`.
+    fn post(
+        &mut self,
+        index: usize,
+        receivers: &[Receiver],
+        shape: &mut Shape,
+        request: &mut Vec<u8>,
+        sent_ns: u64,
+    ) -> Result<(), Failure> {
+        let to = (index + self.sequence as usize) % receivers.len();
+        let tag = Tag { owner: to as u32, slot: index as u8, sequence: self.sequence, sent_ns };
+        request.clear();
+        request.extend_from_slice(&receivers[to].request_head);
+        request.extend_from_slice(shape.write(tag));
+        self.poster.post(request)?;
+        self.sequence += 1;
+        self.under_way = Some((to, sent_ns));
+        Ok(())
+    }
+}
+
 impl Posts {
-    /// Runs it against `server`.
-    pub(crate) fn run(self, server: &ServerProcess) -> Result<Posted, Failure> {
+    /// Connects the clients to the node at `clients_of`, and posts to them through the one at
+    /// `through`, which may be the same.
+    pub(crate) fn run(
+        self,
+        clients_of: SocketAddr,
+        through: SocketAddr,
+        processes: Processes,
+    ) -> Result<Posted, Failure> {
         let mut crowd = Crowd::new()?;
-        crowd.grow_to(server.address, self.connections)?;
+        crowd.grow_to(clients_of, self.connections)?;
         let mut shape = Shape::new("post", self.payload_bytes);
         let mut receivers = Self::learn_ids(&mut crowd)?
             .iter()
-            .map(|id| self.receiver(server.address, id, shape.payload_bytes()))
+            .map(|id| self.receiver(through, id, shape.payload_bytes()))
             .collect::<Vec<_>>();
 
-        let mut meter = Meter::start(server, self.length);
+        let mut meter = Meter::start(processes, self.length);
         let mut delivery = Histogram::default();
         let mut turns = (0..self.posters)
             .map(|index| {
                 let token = self.connections + index;
-                let poster = Poster::connect(server.address, token, &mut crowd)?;
+                let poster = Poster::connect(through, token, &mut crowd)?;
                 Ok(Turn { poster, sequence: 0, under_way: None })
             })
             .collect::<Result<Vec<_>, Failure>>()?;
+        let mut pace = self.rate.map(|rate| Pace::new(rate, meter.now_ns()));
+        // Posters that wait for something to be due.
+        let mut free = VecDeque::new();
         let mut request = Vec::new();
         let Crowd { poll, events, clients, scratch, .. } = &mut crowd;
         loop {
@@ -97,7 +132,10 @@ impl Posts {
                 Phase::OutOfTime => return Err(missing(&turns, &receivers)),
                 _ => {}
             }
-            poll.poll(events, Some(Duration::from_millis(100)))?;
+            let longest = Duration::from_millis(100);
+            let idle = pace.filter(|_| meter.loading() && !free.is_empty());
+            let idle = idle.map_or(longest, |pace| pace.idle(meter.now_ns()).min(longest));
+            poll.poll(events, Some(idle))?;
             for event in &*events {
                 let token = event.token().0;
                 let now_ns = meter.now_ns();
@@ -122,8 +160,10 @@ impl Posts {
                     // The first event of a poster says that it is connected.
                     None => event.is_writable() && turn.sequence == 0,
                     Some((to, sent_ns)) => {
-                        let is_answered = turn.poster.read_answer(scratch)?.is_some();
-                        if is_answered {
+                        let answer = turn.poster.read_answer(scratch)?;
+                        let is_answered = answer.is_some();
+                        if let Some(answer) = answer {
+                            answer.accepted()?;
                             receivers[to].accepted += 1;
                             meter.unit(now_ns.saturating_sub(sent_ns));
                             turn.under_way = None;
@@ -131,31 +171,29 @@ impl Posts {
                         is_answered
                     }
                 };
-                if may_post && meter.loading() {
-                    let to = (index + turn.sequence as usize) % self.connections;
-                    let tag = Tag {
-                        owner: to as u32,
-                        slot: index as u8,
-                        sequence: turn.sequence,
-                        sent_ns: now_ns,
-                    };
-                    request.clear();
-                    request.extend_from_slice(&receivers[to].request_head);
-                    request.extend_from_slice(shape.write(tag));
-                    turn.poster.post(&request)?;
-                    turn.sequence += 1;
-                    turn.under_way = Some((to, now_ns));
+                if may_post && pace.is_some() {
+                    if !free.contains(&index) {
+                        free.push_back(index);
+                    }
+                } else if may_post && meter.loading() {
+                    turn.post(index, &receivers, &mut shape, &mut request, now_ns)?;
                 }
+            }
+            while let Some(pace) = pace.as_mut().filter(|_| meter.loading() && !free.is_empty())
+                && let Some(due_ns) = pace.due(meter.now_ns())
+                && let Some(index) = free.pop_front()
+            {
+                turns[index].post(index, &receivers, &mut shape, &mut request, due_ns)?;
             }
         }
         Ok(Posted { measured: meter.finish(), delivery })
     }
 
-    fn receiver(self, server: SocketAddr, id: &str, payload_bytes: usize) -> Receiver {
+    fn receiver(self, through: SocketAddr, id: &str, payload_bytes: usize) -> Receiver {
         // As the SDKs write it: an id is one path segment, its `=` escaped.
         let id = id.replace('=', "%3D");
         let request_head = format!(
-            "POST /s/@connections/{id} HTTP/1.1\r\nHost: {server}\r\n\
+            "POST /s/@connections/{id} HTTP/1.1\r\nHost: {through}\r\n\
              Content-Length: {payload_bytes}\r\n\r\n"
         );
         Receiver {

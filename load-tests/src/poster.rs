@@ -1,9 +1,9 @@
 //! A keep-alive connection to the management API, over which one post at a time is made.
 //!
 //! In:  readiness of its socket; whole requests.
-//! Out: the body of each answer.
+//! Out: each answer.
 //!
-//! Holds always: only a 200 whose body has a declared length is an answer; all else fails the run.
+//! Holds always: only what has a declared length is an answer; all else fails the run.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -18,6 +18,35 @@ use crate::{
     failure::Failure,
     http::{self, BodyLength},
 };
+
+/// What a post was answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    head: &'a [u8],
+    body: &'a [u8],
+}
+
+impl<'a> Answer<'a> {
+    /// The three digits of the status; zeros where there are none.
+    pub(crate) fn status(self) -> [u8; 3] {
+        http::status(self.head).unwrap_or(*b"000")
+    }
+
+    /// The body of a 200. Any other answer is the failure of a run in which there can be none.
+    pub(crate) fn accepted(self) -> Result<&'a [u8], Failure> {
+        if self.status() == *b"200" { Ok(self.body) } else { Err(self.refused()) }
+    }
+
+    /// What to say where a 200 had to come.
+    pub(crate) fn refused(self) -> Failure {
+        Failure::PostRefused(http::first_line(self.head))
+    }
+
+    /// What to say where the connection is dead.
+    pub(crate) fn not_gone(self) -> Failure {
+        Failure::NotGone(http::first_line(self.head))
+    }
+}
 
 /// One posting connection.
 #[derive(Debug)]
@@ -46,11 +75,11 @@ impl Poster {
         Ok(self.stream.write_all(request)?)
     }
 
-    /// The body of the answer to the post under way, once it is there whole.
+    /// The answer to the post under way, once it is there whole.
     pub(crate) fn read_answer<'s>(
         &mut self,
         scratch: &'s mut [u8],
-    ) -> Result<Option<&'s [u8]>, Failure> {
+    ) -> Result<Option<Answer<'s>>, Failure> {
         let kept = self.partial.len();
         scratch[..kept].copy_from_slice(&self.partial);
         let filled = match self.stream.read(&mut scratch[kept..]) {
@@ -62,12 +91,12 @@ impl Poster {
         let answer = &scratch[..filled];
         self.partial.clear();
         if let Some(end) = http::head_end(answer) {
-            let head = &answer[..end];
-            match (http::status(head), http::body_length(head)) {
-                (Some([b'2', b'0', b'0']), BodyLength::Bytes(body)) if filled == end + body => {
-                    return Ok(Some(&answer[end..]));
+            let (head, body) = answer.split_at(end);
+            match http::body_length(head) {
+                BodyLength::Bytes(length) if body.len() == length => {
+                    return Ok(Some(Answer { head, body }));
                 }
-                (Some([b'2', b'0', b'0']), BodyLength::Bytes(body)) if filled < end + body => {}
+                BodyLength::Bytes(length) if body.len() < length => {}
                 _ => return Err(Failure::PostRefused(http::first_line(answer))),
             }
         }

@@ -29,6 +29,8 @@ pub(crate) struct Report {
 /// One figure. Ratios are the gateway's figure by the other one.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
+    /// The job, with its sizes, for people.
+    title: String,
     scenario: Scenario,
     connections: usize,
     payload_bytes: usize,
@@ -41,6 +43,18 @@ pub(crate) struct Row {
     at_most_of_raw: Option<f64>,
     /// `None` without a target or without a gateway.
     met: Option<bool>,
+}
+
+impl Row {
+    /// Whether the gateway's figure is not what it has to be.
+    pub(crate) fn is_missed(&self) -> bool {
+        self.met == Some(false)
+    }
+
+    /// What stands before its figures.
+    pub(crate) fn label(&self) -> &'static str {
+        label(self.quantity)
+    }
 }
 
 /// The rows of one job, in the order the figures were given in.
@@ -62,12 +76,14 @@ fn row(job: &Job, quantity: Quantity, gateway: Option<f64>, raw: Option<f64>) ->
         targets::target(scenario, connections, payload_bytes, quantity);
     let ratio = |to: Option<f64>| Some(gateway? / to.filter(|to| *to > 0.0)?);
     let (of_target, of_raw) = (ratio(absolute), ratio(raw));
-    let reaches = |ratio: f64| match targets::better(quantity) {
-        Better::Lower => ratio <= 1.0,
-        Better::Higher => ratio >= 1.0,
+    // Not by the ratio: a target may be zero.
+    let reaches = |(figure, target)| match targets::better(quantity) {
+        Better::Lower => figure <= target,
+        Better::Higher => figure >= target,
     };
-    let met = of_target.map(reaches);
+    let met = gateway.zip(absolute).map(reaches);
     Row {
+        title: job.title(),
         scenario,
         connections,
         payload_bytes,
@@ -129,6 +145,37 @@ fn label(quantity: Quantity) -> &'static str {
         Quantity::BytesPerConnection => "user bytes per connection",
         Quantity::BytesPerUsedConnection => "the same after one message",
         Quantity::ScrapeMs => "scrape of /metrics, ms",
+        Quantity::LocalCpuUs => "local: server CPU µs per unit",
+        Quantity::LocalPerSecond => "local: units per second",
+        Quantity::LocalP50Us => "local: p50, µs",
+        Quantity::LocalP99Us => "local: p99, µs",
+        Quantity::CpuOfLocal => "remote by local CPU",
+        Quantity::RedisCpuUs => "redis CPU µs per unit",
+        Quantity::HalfLoadPerSecond => "half load: units per second",
+        Quantity::HalfLoadP50Us => "half load: p50, µs",
+        Quantity::HalfLoadP99Us => "half load: p99, µs",
+        Quantity::BusMessagesPerSend => "bus messages per node and send",
+        Quantity::Posts => "posts",
+        Quantity::Moves => "joins and leaves meanwhile",
+        Quantity::FirstGoneS => "first dead id gone, s",
+        Quantity::AllGoneS => "all dead ids gone, s",
+        Quantity::AllGoneOfLease => "the same, leases",
+        Quantity::EndsS => "last $disconnect, s",
+        Quantity::EndsOfLease => "the same, leases",
+        Quantity::StormS => "storm: all in, s",
+        Quantity::StormRefused => "storm: answered 429",
+        Quantity::ConnectsAtOnce => "storm: $connect calls at once",
+        Quantity::ConnectsBound => "storm: the bound on them",
+        Quantity::LostSockets => "sockets lost",
+        Quantity::LocalFailed => "local posts that failed",
+        Quantity::LocalSlowestMs => "local posts at most, ms",
+        Quantity::Refused => "remote posts answered 503",
+        Quantity::RefusedP99Ms => "503 p99, ms",
+        Quantity::RefusedSlowestMs => "503 once noticed at most, ms",
+        Quantity::UnnoticedSlowestMs => "503 before that at most, ms",
+        Quantity::NoticedS => "not ready after, s",
+        Quantity::ReadyAgainS => "ready again after, s",
+        Quantity::BackS => "last refusal after return, s",
     }
 }
 
@@ -153,11 +200,22 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::options::Sizes;
+    use crate::{options::Sizes, redis_away::Way};
 
     fn post_job() -> Job {
         let length = Duration::from_secs(1);
-        let sizes = Sizes { payload_bytes: 64, depth: 16, posters: 64, length };
+        let nothing = Duration::ZERO;
+        let sizes = Sizes {
+            payload_bytes: 64,
+            depth: 16,
+            posters: 64,
+            length,
+            posts: 0,
+            lease: nothing,
+            storm: nothing,
+            away: nothing,
+            way: Way::Killed,
+        };
         Job { scenario: Scenario::Post, connections: 64, sizes }
     }
 
@@ -172,6 +230,16 @@ mod tests {
         assert_eq!(rows[1].met, Some(false), "fewer posts than the target");
         let section = table_section("post", &rows);
         assert_eq!(section.matches('!').count(), 3, "two targets and one share of raw:\n{section}");
+    }
+
+    #[test]
+    fn a_target_of_zero_is_met_by_nothing_else() {
+        let job = Job { scenario: Scenario::RedisAway, ..post_job() };
+        let missed = |lost| {
+            let figures = vec![(Quantity::LostSockets, lost)];
+            rows(&job, Some(&figures), None).iter().any(Row::is_missed)
+        };
+        assert_eq!([0.0, 1.0].map(missed), [false, true]);
     }
 
     #[test]

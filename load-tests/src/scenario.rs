@@ -5,14 +5,24 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    backend::Backend, closed_loop::ClosedLoop, failure::Failure, function, group::GroupSends,
-    handshake::Handshakes, histogram::Histogram, idle::Idle, meter::Measured, options::Sizes,
-    post::Posts, server_process::ServerProcess,
+    backend::Backend,
+    closed_loop::ClosedLoop,
+    failure::Failure,
+    function,
+    group::{GroupSends, GroupSent},
+    handshake::Handshakes,
+    histogram::Histogram,
+    idle::Idle,
+    meter::Measured,
+    options::Sizes,
+    post::Posts,
+    redis_away::Way,
+    server_process::ServerProcess,
 };
 
 /// A kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Scenario {
     Idle,
     Handshake,
@@ -22,11 +32,15 @@ pub(crate) enum Scenario {
     Route,
     Group,
     Function,
+    RemotePost,
+    RemoteGroup,
+    ClusterSoak,
+    RedisAway,
 }
 
 impl Scenario {
     /// In the order `all` runs them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Idle,
         Self::Handshake,
         Self::Echo,
@@ -35,6 +49,8 @@ impl Scenario {
         Self::Route,
         Self::Group,
         Self::Function,
+        Self::RemotePost,
+        Self::RemoteGroup,
     ];
 
     /// As on the command line.
@@ -48,6 +64,10 @@ impl Scenario {
             Self::Route => "route",
             Self::Group => "group",
             Self::Function => "function",
+            Self::RemotePost => "remote-post",
+            Self::RemoteGroup => "remote-group",
+            Self::ClusterSoak => "cluster-soak",
+            Self::RedisAway => "redis-away",
         }
     }
 
@@ -61,12 +81,27 @@ impl Scenario {
             Self::Post => &[64, 1_000],
             Self::Group => &[1_000, 5_000, 10_000],
             Self::Function => &[1],
+            Self::RemotePost => &[64],
+            Self::RemoteGroup => &[20, 10_000],
+            Self::ClusterSoak => &[500],
+            Self::RedisAway => &[100],
         }
     }
 
     /// Whether the raw server can do it.
     pub(crate) fn is_for_raw(self) -> bool {
-        self != Self::Function
+        self != Self::Function && !self.is_for_nodes()
+    }
+
+    /// Whether it needs several nodes and a Redis.
+    pub(crate) fn is_for_nodes(self) -> bool {
+        matches!(self, Self::RemotePost | Self::RemoteGroup | Self::ClusterSoak | Self::RedisAway)
+    }
+
+    /// Whether it has failed where a target is missed: there the targets are promises and not
+    /// figures of one machine.
+    pub(crate) fn must_meet_targets(self) -> bool {
+        self == Self::RedisAway
     }
 }
 
@@ -96,6 +131,37 @@ pub(crate) enum Quantity {
     BytesPerConnection,
     BytesPerUsedConnection,
     ScrapeMs,
+    LocalCpuUs,
+    LocalPerSecond,
+    LocalP50Us,
+    LocalP99Us,
+    CpuOfLocal,
+    RedisCpuUs,
+    HalfLoadPerSecond,
+    HalfLoadP50Us,
+    HalfLoadP99Us,
+    BusMessagesPerSend,
+    Posts,
+    Moves,
+    FirstGoneS,
+    AllGoneS,
+    AllGoneOfLease,
+    EndsS,
+    EndsOfLease,
+    StormS,
+    StormRefused,
+    ConnectsAtOnce,
+    ConnectsBound,
+    LostSockets,
+    LocalFailed,
+    LocalSlowestMs,
+    Refused,
+    RefusedP99Ms,
+    RefusedSlowestMs,
+    UnnoticedSlowestMs,
+    NoticedS,
+    ReadyAgainS,
+    BackS,
 }
 
 /// Figures of one run against one server.
@@ -119,6 +185,21 @@ impl Job {
             Scenario::Function => {
                 format!("{name}, 1 worker, {connections} at once, {payload_bytes} B")
             }
+            Scenario::RemotePost => format!(
+                "{name}, 2 nodes, {posters} posters, {connections} connections, {payload_bytes} B"
+            ),
+            Scenario::RemoteGroup => {
+                format!("{name}, 2 nodes, {connections} members, {payload_bytes} B")
+            }
+            Scenario::ClusterSoak => format!(
+                "{name}, 2 nodes of {connections} connections, {} posts, lease {:?}, storm in {:?}",
+                self.sizes.posts, self.sizes.lease, self.sizes.storm
+            ),
+            Scenario::RedisAway => {
+                let (way, away) = (self.sizes.way, self.sizes.away);
+                let way = if way == Way::Killed { "killed" } else { "frozen" };
+                format!("{name}, 2 nodes of {connections} connections, {way} for {away:?}")
+            }
             Scenario::Echo | Scenario::Route => {
                 format!("{name}, {connections} connections, {payload_bytes} B")
             }
@@ -130,7 +211,7 @@ impl Job {
         // The first clients of `idle`, a connection to the backend for each message under
         // way of `route`, and what any process has open.
         let more = match self.scenario {
-            Scenario::Route => self.connections,
+            Scenario::Route | Scenario::RedisAway => self.connections,
             _ => self.sizes.posters,
         };
         self.connections + more + 500
@@ -142,7 +223,7 @@ impl Job {
         server: &ServerProcess,
         backend: &Backend,
     ) -> Result<Figures, Failure> {
-        let Sizes { payload_bytes, depth, posters, length } = self.sizes;
+        let Sizes { payload_bytes, depth, posters, length, .. } = self.sizes;
         let connections = self.connections;
         let closed_loop = |action, depth| {
             ClosedLoop { action, connections, depth, payload_bytes, length }.run(server)
@@ -174,7 +255,8 @@ impl Job {
                 figures(&looped.measured)
             }
             Scenario::Post => {
-                let posted = Posts { posters, connections, payload_bytes, length }.run(server)?;
+                let posts = Posts { posters, connections, payload_bytes, length, rate: None };
+                let posted = posts.run(server.address, server.address, server.processes())?;
                 let mut figures = figures(&posted.measured)?;
                 let of = |quantile| quantile_us(&posted.delivery, quantile);
                 figures.push((Quantity::DeliveryP50Us, of(0.5)));
@@ -183,12 +265,7 @@ impl Job {
             }
             Scenario::Group => {
                 let sends = GroupSends { members: connections, payload_bytes, length };
-                let sent = sends.run(server)?;
-                let mut figures = figures(&sent.measured)?;
-                let of = |quantile| quantile_us(&sent.last_member, quantile) / 1e3;
-                figures.push((Quantity::LastMemberP50Ms, of(0.5)));
-                figures.push((Quantity::LastMemberMaxMs, of(1.0)));
-                Ok(figures)
+                group_figures(&sends.run(&[server.address], server.processes())?)
             }
             Scenario::Function => {
                 let messages =
@@ -201,11 +278,27 @@ impl Job {
                 figures.push((Quantity::AboveWorkerUs, round_trip_us - worker_us));
                 Ok(figures)
             }
+            Scenario::RemotePost
+            | Scenario::RemoteGroup
+            | Scenario::ClusterSoak
+            | Scenario::RedisAway => {
+                Err(Failure::Usage(format!("{} needs several nodes", self.scenario.name())))
+            }
         }
     }
 }
 
-fn figures(measured: &Measured) -> Result<Figures, Failure> {
+/// Figures of sends to one group.
+pub(crate) fn group_figures(sent: &GroupSent) -> Result<Figures, Failure> {
+    let mut figures = figures(&sent.measured)?;
+    let of = |quantile| quantile_us(&sent.last_member, quantile) / 1e3;
+    figures.push((Quantity::LastMemberP50Ms, of(0.5)));
+    figures.push((Quantity::LastMemberMaxMs, of(1.0)));
+    Ok(figures)
+}
+
+/// Figures that any measured part has.
+pub(crate) fn figures(measured: &Measured) -> Result<Figures, Failure> {
     if measured.units == 0 {
         return Err(Failure::Stuck("units of work in the measured part", 1));
     }
@@ -220,11 +313,11 @@ fn figures(measured: &Measured) -> Result<Figures, Failure> {
     ])
 }
 
-fn micros(duration: Duration) -> f64 {
+pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-fn quantile_us(histogram: &Histogram, quantile: f64) -> f64 {
+pub(crate) fn quantile_us(histogram: &Histogram, quantile: f64) -> f64 {
     histogram.quantile(quantile).unwrap_or(0) as f64 / 1e3
 }
 
@@ -237,7 +330,7 @@ mod tests {
         let mut latency = Histogram::default();
         (0..1_000).for_each(|_| latency.record(50_000));
         let (wall, cpu) = (Duration::from_secs(2), Duration::from_millis(1_500));
-        let measured = Measured { units: 1_000, wall, cpu, latency };
+        let measured = Measured { units: 1_000, wall, cpu, redis_cpu: Duration::ZERO, latency };
         let figures = figures(&measured).expect("units were counted");
         let of = |wanted| figures.iter().find(|(quantity, _)| *quantity == wanted).map(|f| f.1);
         assert_eq!(of(Quantity::ServerCpuUs), Some(1_500.0));

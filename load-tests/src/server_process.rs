@@ -34,7 +34,9 @@ use tempfile::TempDir;
 use crate::{
     affinity::Cores,
     failure::Failure,
-    gateway_config, proc_stats,
+    gateway_config::{self, Settings},
+    meter::Processes,
+    proc_stats,
     scenario::{Job, Scenario},
 };
 
@@ -126,13 +128,19 @@ impl ServerProcess {
         job: &Job,
         cores: Cores,
     ) -> Result<Self, Failure> {
-        let folder = tempfile::tempdir()?;
-        let file = folder.path().join("gateway.toml");
-        let max_in_flight = job.sizes.depth.max(16);
-        let mut text = gateway_config::gateway_toml(backend, max_in_flight);
+        let settings =
+            Settings { max_in_flight: job.sizes.depth.max(16), ..Settings::new(backend) };
+        let mut text = gateway_config::gateway_toml(&settings);
         if job.scenario == Scenario::Function {
             text += &gateway_config::local_function(&worker_command(cores)?);
         }
+        Self::configured(binary, &text, cores)
+    }
+
+    /// Starts the gateway in `binary` with the configuration `text`.
+    pub(crate) fn configured(binary: &Path, text: &str, cores: Cores) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("gateway.toml");
         fs::write(&file, text)?;
         let mut command = Command::new(binary);
         command.arg("run").arg(file).args(["--log-format", "json"]).env("TIDEGATE_LOG", "info");
@@ -193,9 +201,20 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// User and system time so far.
-    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
-        proc_stats::cpu_time(self.child.id())
+    /// Whose CPU time is this server's.
+    pub(crate) fn processes(&self) -> Processes {
+        Processes { servers: vec![self.id()], redis: None }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGKILL, and returns when the process is gone.
+    pub(crate) fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
     }
 
     /// Resident heap and stacks, bytes.
@@ -206,8 +225,7 @@ impl ServerProcess {
     /// Sends SIGTERM and waits; anything but the proper end is an error.
     pub(crate) fn stop(mut self) -> Result<(), Failure> {
         // A child that has ended by itself is found below, by its status.
-        let pid = i32::try_from(self.child.id()).expect("Linux process ids fit in 22 bits");
-        signal::kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+        signal::kill(pid_of(&self.child), Signal::SIGTERM)?;
         let until = Instant::now() + STOP_TIMEOUT;
         let status = loop {
             match self.child.try_wait()? {
@@ -242,6 +260,11 @@ impl Drop for ServerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A child as signals name it.
+pub(crate) fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("Linux process ids fit in 22 bits"))
 }
 
 enum Listening {

@@ -22,7 +22,9 @@ pub(crate) struct Target {
 /// Whether a quantity is better when it is lower.
 pub(crate) fn better(quantity: Quantity) -> Better {
     match quantity {
-        Quantity::PerSecond => Better::Higher,
+        Quantity::PerSecond | Quantity::LocalPerSecond | Quantity::HalfLoadPerSecond => {
+            Better::Higher
+        }
         _ => Better::Lower,
     }
 }
@@ -36,9 +38,15 @@ pub(crate) fn target(
     quantity: Quantity,
 ) -> Target {
     use Quantity::{
-        AboveWorkerUs, BytesPerConnection, LastMemberP50Ms, P99Us, PerSecond, ScrapeMs, ServerCpuUs,
+        AboveWorkerUs, AllGoneOfLease, BackS, BusMessagesPerSend, BytesPerConnection, CpuOfLocal,
+        EndsOfLease, HalfLoadP99Us, LastMemberMaxMs, LastMemberP50Ms, LocalFailed, LostSockets,
+        NoticedS, P99Us, PerSecond, ReadyAgainS, RedisCpuUs, RefusedSlowestMs, ScrapeMs,
+        ServerCpuUs, UnnoticedSlowestMs,
     };
-    use Scenario::{Echo, Function, Group, Handshake, Idle, Pipelined, Post, Route};
+    use Scenario::{
+        ClusterSoak, Echo, Function, Group, Handshake, Idle, Pipelined, Post, RedisAway,
+        RemoteGroup, RemotePost, Route,
+    };
     let is_default = scenario.default_connections().contains(&connections) && payload_bytes == 64;
     let both = |absolute, of_raw| Target { absolute: Some(absolute), of_raw: Some(of_raw) };
     let only = |absolute| Target { absolute: Some(absolute), of_raw: None };
@@ -46,6 +54,16 @@ pub(crate) fn target(
         (Idle, BytesPerConnection, _) => only(1_536.0),
         (Idle, ScrapeMs, _) => only(50.0),
         (Handshake, ServerCpuUs, _) => both(32.0, 1.35),
+        (RemoteGroup, BusMessagesPerSend, _) => only(1.0),
+        (ClusterSoak, AllGoneOfLease | EndsOfLease, _) => only(2.0),
+        (RedisAway, LostSockets | LocalFailed, _) => only(0.0),
+        // At once: far below any timeout, also where others have the core.
+        (RedisAway, RefusedSlowestMs, _) => only(500.0),
+        // What a node waits for a Redis that says nothing before it gives it up: a probe a second,
+        // each with two for its answer.
+        (RedisAway, UnnoticedSlowestMs, _) => only(3_500.0),
+        (RedisAway, NoticedS, _) => only(10.0),
+        (RedisAway, ReadyAgainS | BackS, _) => only(5.0),
         _ if !is_default => Target::default(),
         (Echo, ServerCpuUs, 100) => both(7.5, 1.35),
         (Echo, ServerCpuUs, _) => both(9.5, 1.35),
@@ -58,6 +76,10 @@ pub(crate) fn target(
         (Group, ServerCpuUs, _) => both(6.4, 1.15),
         (Group, LastMemberP50Ms, 10_000) => only(65.0),
         (Function, AboveWorkerUs, _) => only(1_000.0),
+        (RemotePost, CpuOfLocal, _) => only(2.5),
+        (RemotePost, RedisCpuUs, _) => only(3.0),
+        (RemotePost, HalfLoadP99Us, _) => only(5_000.0),
+        (RemoteGroup, LastMemberP50Ms | LastMemberMaxMs, 10_000) => only(90.0),
         _ => Target::default(),
     }
 }

@@ -132,6 +132,12 @@ impl<C: LocalConnection> RedisStore<C> {
         self.core.bus.standing.watch()
     }
 
+    /// Why the server could not be used, whenever it was tried in vain: what it said, or the system.
+    /// Without urls and passwords.
+    pub fn troubles(&self) -> watch::Receiver<String> {
+        self.core.bus.standing.troubles()
+    }
+
     /// The connections of nodes that have died, as this node claims them. They are there once:
     /// `None` at the second call.
     pub fn orphans(&self) -> Option<Orphans> {

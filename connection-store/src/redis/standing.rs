@@ -28,6 +28,8 @@ pub struct NodeState {
 
 pub(super) struct Standing {
     state: watch::Sender<NodeState>,
+    /// Why the server could not be used when it was tried last; empty before that, and while it can.
+    trouble: watch::Sender<String>,
     current: Mutex<Current>,
 }
 
@@ -44,7 +46,8 @@ impl Standing {
     pub(super) fn new(caller: Caller) -> Self {
         let state = NodeState { node: caller.node, delivers: false, lost_leases: 0 };
         let current = Current { caller, lease_until: None, link: None, settled_at: None };
-        Self { state: watch::Sender::new(state), current: Mutex::new(current) }
+        let (state, trouble) = (watch::Sender::new(state), watch::Sender::new(String::new()));
+        Self { state, trouble, current: Mutex::new(current) }
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -54,6 +57,16 @@ impl Standing {
 
     pub(super) fn watch(&self) -> watch::Receiver<NodeState> {
         self.state.subscribe()
+    }
+
+    /// What went wrong at each attempt to use the server.
+    pub(super) fn troubles(&self) -> watch::Receiver<String> {
+        self.trouble.subscribe()
+    }
+
+    /// The server could not be used.
+    pub(super) fn failed(&self, why: &dyn std::fmt::Display) {
+        self.trouble.send_replace(why.to_string());
     }
 
     pub(super) fn delivers(&self) -> bool {
@@ -107,6 +120,8 @@ impl Standing {
         let mut current = self.current();
         current.link = Some(link);
         current.settled_at = Some(settled_at);
+        drop(current);
+        self.trouble.send_replace(String::new());
     }
 
     pub(super) fn went_offline(&self) {

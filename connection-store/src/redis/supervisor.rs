@@ -178,6 +178,10 @@ impl<C: LocalConnection> Supervisor<C> {
             Ok(Ok(link)) => link,
             Ok(Err(End::Fallen)) => return (End::Fallen, None),
             Ok(Err(_)) | Err(_) => {
+                if connected.is_err() {
+                    let patience = 4 * bus.options.command_timeout();
+                    bus.standing.failed(&format_args!("no link within {patience:?}"));
+                }
                 bus.counters.failed_connects.add(1);
                 return (End::Broken, None);
             }
@@ -219,11 +223,16 @@ impl<C: LocalConnection> Supervisor<C> {
         messages: Inbox,
     ) -> Result<(Link, Instant, Instant), End> {
         let bus = &self.core.bus;
-        let mut link = Link::connect(&bus.options, move |pushed| messages.take(pushed)).await?;
+        let told = |error: RedisError| {
+            bus.standing.failed(&error);
+            End::from(error)
+        };
+        let linked = Link::connect(&bus.options, move |pushed| messages.take(pushed)).await;
+        let mut link = linked.map_err(told)?;
         let held = hold(&self.core, &link, caller).await?;
         self.has_held = true;
         // Before that, messages would be somebody else's.
-        link.subscribe(&bus.keys.inbox(caller.node)).await?;
+        link.subscribe(&bus.keys.inbox(caller.node)).await.map_err(told)?;
         let lease = bus.options.lease_time();
         let whole_at = Instant::now() + lease;
         // A new node among old ones need not wait to know who is gone.
@@ -273,7 +282,8 @@ async fn hold<C: LocalConnection>(
 ) -> Result<Held, End> {
     let bus = &core.bus;
     let (asked, lease) = (Instant::now(), bus.options.lease_time());
-    let answer = listed(link.query(&caller.hold(&bus.keys, lease.as_millis())).await?);
+    let held = link.query(&caller.hold(&bus.keys, lease.as_millis())).await;
+    let answer = listed(held.inspect_err(|error| bus.standing.failed(error))?);
     let [known, age] = <[Value; 2]>::try_from(answer).map_err(|_| End::Broken)?;
     match number(&known) {
         ..0 => Err(End::Fallen),
@@ -319,7 +329,8 @@ async fn probe<C: LocalConnection>(
             batch.push(&item);
         }
         let comes_back = async {
-            link.publish(&inbox, &batch.into_bytes()).await.ok()?;
+            let published = link.publish(&inbox, &batch.into_bytes()).await;
+            published.inspect_err(|error| bus.standing.failed(error)).ok()?;
             probed.wait_for(|came| *came == sent).await.ok().map(drop)
         };
         if !matches!(time::timeout(bus.options.command_timeout(), comes_back).await, Ok(Some(()))) {

@@ -244,3 +244,26 @@ async fn a_node_that_starts_without_its_redis_serves_its_clients_and_joins_when_
     first.signal("KILL").await;
     backend.each_is_disconnected_once([client.id.as_str()], "by the other one").await;
 }
+
+/// An operator who reads the log knows what to mend: a password that is missing, a server that is
+/// not there. Each is said once and not at every attempt.
+#[tokio::test]
+async fn the_log_says_why_the_redis_cannot_be_used() {
+    let (mut redis, backend) = (RedisServer::start().await, Backend::start().await);
+    redis.cli(&["config", "set", "requirepass", "hunter2"]).await;
+    let toml = backend.toml().redis(&[redis.url()]).build();
+    let node = TestGateway::start(GATEWAY, &toml).await;
+    let told = "the redis cannot be used, and is tried again";
+    let line = node.wait_for_log(told).await;
+    let error = line["fields"]["error"].as_str().expect("it says why");
+    assert!(error.to_lowercase().contains("auth"), "{error}");
+    redis.kill().await;
+    let refused = || node.log_text().contains("Connection refused");
+    wait_until(DEADLINE, "the second reason", async || refused()).await;
+    let failures = async || node.metric("tidegate_bus_links_total", &[("outcome", "failed")]).await;
+    let before = failures().await;
+    wait_until(DEADLINE, "more attempts", async || failures().await >= before + 2.0).await;
+    let said = node.logs().iter().filter(|line| line["fields"]["message"] == told).count();
+    assert_eq!(said, 2, "one line for each reason:\n{}", node.log_text());
+    assert!(!node.log_text().contains("hunter2"));
+}

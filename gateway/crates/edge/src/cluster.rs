@@ -30,8 +30,8 @@ use crate::{
 };
 
 /// `$disconnect` calls of another node's connections that are begun in a second. 20,000 of them are
-/// over within the 10 s that a lease leaves, if the backend keeps up.
-const ORPHANS_PER_S: f64 = 2000.0;
+/// over in half of the 10 s that a lease leaves, if the backend keeps up.
+const ORPHANS_PER_S: f64 = 4000.0;
 
 /// How long is waited where that rate is reached.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -101,6 +101,8 @@ pub(crate) async fn tell(node: Arc<Node>) {
     let Some(cluster) = node.cluster() else { return };
     let mut state = cluster.store.state();
     let mut last = *state.borrow_and_update();
+    let mut troubles = cluster.store.troubles();
+    let mut last_trouble = String::new();
     let mut is_first = true;
     loop {
         let now = *state.borrow_and_update();
@@ -121,8 +123,18 @@ pub(crate) async fn tell(node: Arc<Node>) {
             (false, false) if is_first => info!(node = %now.node, "reaching for the redis"),
             _ => {}
         }
+        // It is tried every second or so: one line for each new reason.
+        let trouble = troubles.borrow_and_update().clone();
+        if !trouble.is_empty() && trouble != last_trouble {
+            warn!(error = trouble, "the redis cannot be used, and is tried again");
+        }
+        last_trouble = trouble;
         (last, is_first) = (now, false);
-        if state.changed().await.is_err() {
+        let told = tokio::select! {
+            told = state.changed() => told,
+            told = troubles.changed() => told,
+        };
+        if told.is_err() {
             return;
         }
     }
