@@ -94,7 +94,7 @@ pub struct Typing {
 /// Who asks, as the gateway says it with each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
-    /// The principal that the authorizer gave the connection, see [`crate::authorizer`].
+    /// The principal that the authorizer gave the connection, see `authorizer`.
     pub person: &'a str,
     /// The connection, which others' events are not for.
     pub connection: &'a str,
