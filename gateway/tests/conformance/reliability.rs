@@ -801,6 +801,8 @@ async fn descriptors_come_back_after_hostile_connections() {
     }
     let back = async || descriptors(&gateway) <= before;
     wait_until(DEADLINE, "the descriptors to come back", back).await;
-    assert_eq!(gateway.metric("tidegate_connections", &[]).await, 1.0);
+    // The baseline may have held one of the warm-up's, which had not ended yet.
+    let alone = async || gateway.metric("tidegate_connections", &[]).await == 1.0;
+    wait_until(DEADLINE, "the bystander to be alone", alone).await;
     echoes(&mut bystander, "after").await;
 }
