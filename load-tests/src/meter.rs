@@ -1,7 +1,7 @@
 //! The measured part of a run: when it begins and ends, and what is counted meanwhile.
 //!
 //! ```text
-//! warming --warm-up over--> measuring --seconds over--> draining
+//! warming --warm-up and warm units over--> measuring --seconds over--> draining
 //! ```
 //!
 //! In:  the time, and each unit of work that ended; whose CPU time is taken. Out: [`Measured`].
@@ -73,6 +73,8 @@ pub(crate) struct Meter {
     processes: Processes,
     started: Instant,
     length: Duration,
+    /// Units that still have to end before anything counts.
+    warm_units_left: u64,
     phase: Phase,
     begun_at: Duration,
     begun_cpu: (Duration, Duration),
@@ -88,11 +90,18 @@ impl Meter {
             processes,
             started: Instant::now(),
             length,
+            warm_units_left: 0,
             phase: Phase::Warming,
             begun_at: zero,
             begun_cpu: (zero, zero),
             measured: Measured { units: 0, wall: zero, cpu: zero, redis_cpu: zero, latency },
         }
+    }
+
+    /// Warms up for at least so many units, too.
+    #[must_use]
+    pub(crate) fn after_units(self, units: u64) -> Self {
+        Self { warm_units_left: units, ..self }
     }
 
     /// The run's clock.
@@ -105,7 +114,7 @@ impl Meter {
     pub(crate) fn tick(&mut self) -> io::Result<Phase> {
         let now = self.started.elapsed();
         match self.phase {
-            Phase::Warming if now >= WARM_UP => {
+            Phase::Warming if now >= WARM_UP && self.warm_units_left == 0 => {
                 self.begun_cpu = self.processes.cpu_time()?;
                 self.begun_at = now;
                 self.phase = Phase::Measuring;
@@ -137,6 +146,7 @@ impl Meter {
 
     /// One unit of work has ended, `latency_ns` after it began.
     pub(crate) fn unit(&mut self, latency_ns: u64) {
+        self.warm_units_left = self.warm_units_left.saturating_sub(1);
         if self.measuring() {
             self.measured.units += 1;
             self.measured.latency.record(latency_ns);
@@ -146,5 +156,25 @@ impl Meter {
     /// The figures, once the phase is [`Phase::Draining`] or later.
     pub(crate) fn finish(self) -> Measured {
         self.measured
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_counts_before_the_warm_up_and_its_units_are_over() -> io::Result<()> {
+        let us = Processes { servers: vec![std::process::id()], redis: None };
+        let mut meter = Meter::start(us, Duration::from_secs(60)).after_units(2);
+        meter.started -= WARM_UP;
+        for _ in 0..2 {
+            assert_eq!(meter.tick()?, Phase::Warming);
+            meter.unit(1);
+        }
+        assert_eq!(meter.tick()?, Phase::Measuring);
+        meter.unit(1);
+        assert_eq!(meter.finish().units, 1);
+        Ok(())
     }
 }
