@@ -64,13 +64,26 @@ pub enum MalformedProxyResponse {
     Base64,
 }
 
+impl MalformedProxyResponse {
+    /// The form ends at `offset` of `body`.
+    fn form_at(body: &[u8], offset: usize) -> Self {
+        let before = &body[..offset];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Self::Form { line, column: offset - line_start + 1 }
+    }
+}
+
 /// Reads a function's answer. `null` counts as absent, unknown keys are passed over.
 pub fn parse(body: &[u8]) -> Result<ProxyResponse, MalformedProxyResponse> {
     // serde would take a list of the fields' values for the object as well.
     if body.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
         return Err(MalformedProxyResponse::Form { line: 0, column: 0 });
     }
-    let raw: Raw<'_> = serde_json::from_slice(body).map_err(|error| {
+    // serde would not look into the strings that it passes over.
+    let text = std::str::from_utf8(body)
+        .map_err(|error| MalformedProxyResponse::form_at(body, error.valid_up_to()))?;
+    let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| {
         MalformedProxyResponse::Form { line: error.line(), column: error.column() }
     })?;
 
@@ -261,7 +274,15 @@ mod tests {
             let form = matches!(parse(text.as_bytes()), Err(MalformedProxyResponse::Form { .. }));
             assert!(form, "{text}");
         }
-        assert!(parse(b"{\"statusCode\": 200, \"body\": \"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_malformed_also_in_keys_that_are_passed_over() {
+        use MalformedProxyResponse::Form;
+        let body = b"{\"statusCode\": 200, \"body\": \"\xff\"}";
+        assert_eq!(parse(body), Err(Form { line: 1, column: 30 }));
+        let unknown = b"{\"statusCode\": 200,\n\"x\": {\"\xff\": 1}}";
+        assert_eq!(parse(unknown), Err(Form { line: 2, column: 8 }));
     }
 
     /// A function's answer must not write headers of its own making into anything of ours.
