@@ -29,8 +29,10 @@ fn a_redis_store_has_the_contracts_defaults_and_takes_each_form_of_url() {
     let cluster = settings("url = [\"redis://a\", { file = \"redis-url\" }]");
     let urls: Vec<_> = cluster.urls.iter().map(Secret::reveal).collect();
     assert_eq!(urls, ["redis://a", "redis://10.0.0.13:6379"]);
-    // Not the variable `redis://a`.
-    assert_eq!(settings("url = [\"redis://a\"]").urls[0].reveal(), "redis://a");
+    // Not the variable `redis://a`, and no single server.
+    let one_node = settings("url = [\"redis://a\"]");
+    assert_eq!((one_node.urls[0].reveal(), one_node.is_cluster), ("redis://a", true));
+    assert_eq!([one.is_cluster, own.is_cluster, cluster.is_cluster], [false, false, true]);
     assert_eq!(
         settings("url = \"redis+sentinel://a,b:1/main\"").urls[0].reveal(),
         "redis+sentinel://a,b:1/main"
