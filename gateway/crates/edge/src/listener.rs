@@ -34,25 +34,40 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// request does.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Binds `count` sockets to one port; the kernel spreads new connections over them.
+/// Listens with `count` sockets on one port; the kernel spreads new connections over them.
+///
+/// None listens before all are bound, and none that listens is closed: whoever connects while a
+/// node starts is either refused or served. A socket that only looks whether the port is free must
+/// not listen either, for closing it would reset those who came meanwhile.
 pub(crate) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
     if address.port() != 0 {
         // Sockets that share a port would silently share it with another process too.
-        drop(open(address, false)?);
+        drop(open(address, Sharing::None)?);
     }
-    let first = open(address, true)?;
-    let address = first.local_addr()?;
+    let first = open(address, Sharing::Port)?;
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
     let mut sockets = vec![first];
     while sockets.len() < count {
-        sockets.push(open(address, true)?);
+        sockets.push(open(address, Sharing::Port)?);
     }
-    Ok(sockets)
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(sockets.into_iter().map(Into::into).collect())
 }
 
-fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+/// Whether several sockets may have one port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    None,
+    Port,
+}
+
+/// A bound socket, which does not listen yet.
+fn open(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    if shared {
+    if sharing == Sharing::Port {
         socket.set_reuse_port(true)?;
     }
     if let IpAddr::V6(ip) = address.ip()
@@ -63,8 +78,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> 
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Accepts until it is dropped.
@@ -170,7 +184,10 @@ async fn handshake(
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::{
+        io::{Read as _, Write as _},
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
     use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
     use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -254,6 +271,84 @@ mod tests {
                 let _ = StreamOwned::new(client, socket).read(&mut [0]);
             }
         }
+    }
+
+    /// A port that was free a moment ago.
+    fn free_address() -> SocketAddr {
+        bind("127.0.0.1:0".parse().unwrap(), 1).unwrap()[0].local_addr().unwrap()
+    }
+
+    /// Connects until it is served, or all is over; gives what went wrong but refusals.
+    fn connect_early(address: SocketAddr, is_over: &AtomicBool) -> Vec<io::Error> {
+        let mut cut = Vec::new();
+        while !is_over.load(Ordering::Relaxed) {
+            let served = std::net::TcpStream::connect(address).and_then(|mut socket| {
+                if socket.local_addr()? == address {
+                    // The port is of the range from which the system gave this socket its own, and
+                    // it has reached itself.
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                socket.set_read_timeout(Some(LONG))?;
+                socket.read_exact(&mut [0])
+            });
+            match served {
+                Ok(()) => break,
+                Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(err) => cut.push(err),
+            }
+        }
+        cut
+    }
+
+    /// A look whether the port is free once listened for an instant: whoever connected in it was
+    /// reset when it was closed.
+    #[test]
+    fn nobody_who_connects_while_the_listeners_are_opened_is_cut() {
+        const CLIENTS: usize = 3;
+        let mut rounds = 0;
+        let deadline = std::time::Instant::now() + LONG;
+        while rounds < 300 {
+            let (address, is_over) = (free_address(), AtomicBool::new(false));
+            let (mut served, mut cut) = (0, Vec::new());
+            std::thread::scope(|scope| {
+                let clients =
+                    [(); CLIENTS].map(|()| scope.spawn(|| connect_early(address, &is_over)));
+                // Somebody else may have been given the port meanwhile.
+                for listener in bind(address, 2).iter().flatten().cycle() {
+                    if served == CLIENTS || std::time::Instant::now() > deadline {
+                        break;
+                    }
+                    match listener.accept() {
+                        Ok((mut socket, _)) => {
+                            socket.write_all(b"x").unwrap();
+                            served += 1;
+                        }
+                        Err(_) => std::thread::yield_now(),
+                    }
+                }
+                is_over.store(true, Ordering::Relaxed);
+                cut.extend(clients.into_iter().flat_map(|client| client.join().unwrap()));
+            });
+            assert!(std::time::Instant::now() < deadline, "{served} served in round {rounds}");
+            if served > 0 {
+                assert!(cut.is_empty(), "in round {rounds}: {cut:?}");
+                rounds += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_at_which_another_process_listens_is_not_shared() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let taken = bind(first[0].local_addr().unwrap(), 2).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn every_listener_has_the_port_that_the_first_was_given() {
+        let ports = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let ports: Vec<_> = ports.iter().map(|one| one.local_addr().unwrap().port()).collect();
+        assert!(ports.len() == 3 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
     }
 
     const SOON: Duration = Duration::from_millis(100);

@@ -95,6 +95,35 @@ pub enum IntegrationError {
 /// Out of descriptors: this process (EMFILE), this machine (ENFILE).
 const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
 
+/// What a call to a backend may fail with, as [`IntegrationError::kind`] names it.
+pub(crate) const OF_BACKENDS: &[&str] =
+    &["timed_out", "unreachable", "lost", "answer_too_large", "path_parameter", "uri_too_long"];
+
+/// What a call to a function may, besides.
+pub(crate) const OF_FUNCTIONS: &[&str] = &["function_error"];
+
+/// What a call to a function may whose answer is to be a proxy response.
+pub(crate) const OF_PROXY_RESPONSES: &[&str] = &["malformed_proxy_response"];
+
+/// What a call may to a function that is no web server, but Lambda's or this gateway's own.
+pub(crate) const OF_INVOCATIONS: &[&str] = &["throttled", "overloaded", "not_invokable"];
+
+/// What a call may that is signed.
+pub(crate) const OF_AWS: &[&str] = &["no_credentials", "unsignable"];
+
+/// What templates, and what they are applied to, may fail with.
+pub(crate) const OF_TEMPLATES: &[&str] = &[
+    "unsupported_media_type",
+    "body_not_json",
+    "request_template",
+    "response_template",
+    "not_base64",
+    "no_integration_response",
+];
+
+/// What only a mock's may.
+pub(crate) const OF_MOCKS: &[&str] = &["no_mock_status"];
+
 impl IntegrationError {
     /// What a refused upgrade is answered with (websocket-api, 3.2).
     pub fn status(&self) -> StatusCode {

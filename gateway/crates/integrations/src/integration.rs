@@ -28,6 +28,7 @@ use crate::{
     Answer, AwsCallSettings, BackendPools, CompiledFunction, IntegrationError, ServiceCall,
     Surroundings,
     backend_request::{Body, Form, proxy_payload},
+    error,
     http_backend::HttpBackend,
     transformed::{Backend, Transformed},
 };
@@ -144,6 +145,27 @@ impl CompiledIntegration {
         matches!(self.target, Target::HttpProxy(_) | Target::FunctionProxy(_))
     }
 
+    /// What calls may fail with, as [`IntegrationError::kind`] names it.
+    pub fn failures(&self) -> Vec<&'static str> {
+        match &self.target {
+            Target::Echo { .. } => Vec::new(),
+            // There is no backend, but a connect waits for its turn.
+            Target::Mock(_) => [&["timed_out"], error::OF_TEMPLATES, error::OF_MOCKS].concat(),
+            Target::HttpProxy(_) => error::OF_BACKENDS.to_vec(),
+            Target::FunctionProxy(function) => {
+                [&of_function(function), error::OF_PROXY_RESPONSES].concat()
+            }
+            Target::Transformed(transformed) => {
+                let of_backend = match &transformed.backend {
+                    Backend::Http(_) => error::OF_BACKENDS.to_vec(),
+                    Backend::Function(function) => of_function(function),
+                    Backend::Service { .. } => [error::OF_BACKENDS, error::OF_AWS].concat(),
+                };
+                [&of_backend, error::OF_TEMPLATES].concat()
+            }
+        }
+    }
+
     /// Calls the backend, over one of this core's `pools`, and waits for its whole answer.
     ///
     /// Dropping the future ends the call; the connection that it used is closed then.
@@ -171,6 +193,15 @@ impl CompiledIntegration {
             }
         }
     }
+}
+
+/// What calls of a function may fail with before its answer is looked at.
+fn of_function(function: &CompiledFunction) -> Vec<&'static str> {
+    let of_place = match function.web() {
+        Some(_) => Vec::new(),
+        None => [error::OF_INVOCATIONS, error::OF_AWS].concat(),
+    };
+    [error::OF_BACKENDS, error::OF_FUNCTIONS, &of_place].concat()
 }
 
 /// The message, and on `$connect` the client's headers and query, to an HTTP backend.

@@ -4,8 +4,8 @@
 //! Out: the text of `/metrics`, log events on stderr, lines in access log files, spans as a
 //!      collector takes them.
 //!
-//! Holds always: label values come from the configuration or from the lists in this crate, never
-//! from a payload, a path or an id; a slow disk never holds a connection.
+//! Holds always: label values come from the configuration or from lists in the code, never from a
+//! payload, a path or an id; a slow disk never holds a connection.
 
 mod access_log;
 mod bus;

@@ -478,6 +478,15 @@ impl RouteMetrics {
         self.seconds.observe(time.as_secs_f64());
     }
 
+    /// Shows calls without a usable answer of these kinds as 0 until there are some: a first one that
+    /// comes out of nothing is no increase to whoever watches.
+    pub fn expect_failures(&self, kinds: impl IntoIterator<Item = &'static str>) {
+        let [api, stage, route] = &self.labels;
+        for kind in kinds {
+            self.errors.with_label_values(&[api, stage, route, kind]);
+        }
+    }
+
     /// Counts a call without a usable answer. `kind` comes from a fixed list of the caller's.
     pub fn integration_failed(&self, kind: &'static str) {
         let [api, stage, route] = &self.labels;
@@ -536,5 +545,35 @@ mod tests {
             line_of(&metrics.render(&[], None), "tidegate_connections "),
             "tidegate_connections 0"
         );
+    }
+
+    #[test]
+    fn failures_that_are_expected_are_shown_before_the_first_and_never_set_back() {
+        let metrics = Metrics::new();
+        let load = || {
+            let stage = metrics.stage("chat", "prod", ["join"].into_iter());
+            let route = Arc::clone(stage.route("join").expect("the route was named"));
+            route.expect_failures(["timed_out", "lost"]);
+            route
+        };
+        let shown = || {
+            let text = metrics.render(&[], None);
+            let lines = text.lines().filter_map(|line| {
+                let rest = line.strip_prefix("tidegate_integration_errors_total{api=\"chat\",")?;
+                Some(rest.replace("\"", ""))
+            });
+            lines.collect::<Vec<_>>()
+        };
+        let route = load();
+        let at = |lost| {
+            let lost = format!("kind=lost,route=join,stage=prod}} {lost}");
+            vec![lost, "kind=timed_out,route=join,stage=prod} 0".to_owned()]
+        };
+        assert_eq!(shown(), at(0));
+        route.integration_failed("lost");
+        assert_eq!(shown(), at(1));
+        // As a reload does.
+        load();
+        assert_eq!(shown(), at(1));
     }
 }
