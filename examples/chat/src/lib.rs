@@ -17,7 +17,7 @@
 //!      puts its connection into groups, and events to groups.
 //!
 //! Holds always: one task sends all events, one after the other, so that everyone gets them in the
-//! order in which [`Rooms`] made them. Nothing here is about one connection for longer than a
+//! order in which [`Rooms`] made them, and waits for nobody who cannot be reached. Nothing here is about one connection for longer than a
 //! request lasts: gateways may be several, and this backend may be restarted under its people.
 //!
 //! Whoever reaches the backend's port can claim to be the gateway, so it belongs on loopback or
@@ -25,11 +25,13 @@
 //! and that is not answered here.
 
 mod authorizer;
+mod catch_up;
 pub mod groups;
 pub mod management;
 mod page;
 mod presence;
 pub mod rooms;
+mod signature;
 
 use std::{
     collections::HashMap,
@@ -48,10 +50,15 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::mpsc, task::JoinSet, time};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::JoinSet,
+    time,
+};
 
 use management::Management;
 use rooms::{Caller, Delivery, Join, Look, Recipients, Refusal, Rooms, Say, Typing};
+pub use signature::AccessKey;
 
 /// The example's `gateway.toml`, as it stands in the repository.
 pub const GATEWAY_TOML: &str = include_str!("../gateway.toml");
@@ -59,6 +66,9 @@ pub const GATEWAY_TOML: &str = include_str!("../gateway.toml");
 /// Events that may wait for the gateway. Beyond it they are dropped; pages see a gap in the
 /// numbers and ask again.
 const QUEUED_EVENTS: usize = 4096;
+/// How long the next event waits for an event's answer. A gateway that is well takes some
+/// milliseconds.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
 /// The gateway's own limit for a message, bytes.
 const MAX_BODY_BYTES: usize = 131_072;
 
@@ -100,6 +110,7 @@ pub struct GatewayAddress {
 pub struct Chat {
     listener: TcpListener,
     address: SocketAddr,
+    key: Option<AccessKey>,
 }
 
 impl Chat {
@@ -109,7 +120,12 @@ impl Chat {
         let listener = TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, key: None })
+    }
+
+    /// Signs the calls to the gateway, as `[management] auth = "sigv4"` wants it.
+    pub fn signing(self, key: AccessKey) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// Where the page and the backend are served.
@@ -124,16 +140,18 @@ impl Chat {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let (outgoing, waiting) = mpsc::channel(QUEUED_EVENTS);
         let backend = Arc::new(Backend {
-            management: Management::new(&gateway.management_url).map_err(wrong)?,
+            management: Management::new(&gateway.management_url, self.key).map_err(wrong)?,
             websocket_url: gateway.websocket_url,
             state: Mutex::new(State { rooms: Rooms::default(), checked: HashMap::new(), outgoing }),
+            missed: Notify::new(),
             tasks: Mutex::default(),
         });
         let _guard = EndTasks(Arc::clone(&backend));
         backend.spawn(Arc::clone(&backend).send_events(waiting));
         backend.spawn(Arc::clone(&backend).watch_presence());
-        // Those who were here before this backend started know it, and it does not.
-        backend.state.lock().deliver(vec![rooms::anew()]);
+        backend.spawn(Arc::clone(&backend).catch_up());
+        // By those who were here before: it knows none of them.
+        backend.missed();
         loop {
             let socket = match listener.accept().await {
                 Ok((socket, _)) => socket,
@@ -164,6 +182,7 @@ struct Backend {
     management: Management,
     websocket_url: String,
     state: Mutex<State>,
+    missed: Notify,
     /// Everything that runs. Taken after `state` where both are.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -340,22 +359,36 @@ impl Backend {
         page::status(StatusCode::NO_CONTENT)
     }
 
-    /// Sends the events, one after the other: what one caller sends a group arrives in order.
+    /// Sends the events, one after the other: what one caller sends a group arrives in order. An
+    /// answer that is slow in coming waits for one of several gateways; the others have the event.
     async fn send_events(self: Arc<Self>, mut waiting: mpsc::Receiver<Delivery>) {
-        while let Some(Delivery { to, event }) = waiting.recv().await {
-            let sent = match &to {
-                Recipients::All => self.management.broadcast(event).await,
-                Recipients::Room { room, except } => {
-                    let group = groups::of_room(room);
-                    self.management.send(&group, except.as_deref(), event).await
-                }
-            };
-            match (sent, to) {
-                (Ok(reached), Recipients::Room { room, except }) => {
-                    self.reached(&room, reached + u64::from(except.is_some()));
-                }
-                (Ok(_), Recipients::All) => {}
-                (Err(error), _) => tracing::warn!(%error, "an event did not reach the gateway"),
+        while let Some(delivery) = waiting.recv().await {
+            let (answering, answered) = oneshot::channel::<Infallible>();
+            let backend = Arc::clone(&self);
+            self.spawn(async move {
+                backend.send_event(delivery).await;
+                drop(answering);
+            });
+            let _ = time::timeout(ANSWERED_WITHIN, answered).await;
+        }
+    }
+
+    async fn send_event(self: &Arc<Self>, Delivery { to, event }: Delivery) {
+        let sent = match &to {
+            Recipients::All => self.management.broadcast(event).await,
+            Recipients::Room { room, except } => {
+                let group = groups::of_room(room);
+                self.management.send(&group, except.as_deref(), event).await
+            }
+        };
+        match (sent, to) {
+            (Ok(reached), Recipients::Room { room, except }) => {
+                self.reached(&room, reached + u64::from(except.is_some()));
+            }
+            (Ok(_), Recipients::All) => {}
+            (Err(error), _) => {
+                tracing::warn!(%error, "an event has perhaps not reached everyone");
+                self.missed();
             }
         }
     }

@@ -208,13 +208,13 @@ enum Event<'a> {
     Rooms {
         rooms: Vec<RoomLine<'a>>,
     },
-    /// To everyone, when the backend starts: it knows nobody, and those who are there say so.
+    /// To everyone, when the backend knows less than they do, or they perhaps less than it.
     Anew,
 }
 
-/// What tells every page to join again.
-pub fn anew() -> Delivery {
-    Delivery { to: Recipients::All, event: encode(&Event::Anew) }
+/// What tells a page to join again.
+pub fn anew() -> Bytes {
+    encode(&Event::Anew)
 }
 
 #[derive(Serialize)]

@@ -43,8 +43,18 @@ struct Gateway {
     /// The `Idempotency-Key` of each send, also of those that were not taken.
     names: Mutex<Vec<String>>,
     arrived: Notify,
-    busy_once: AtomicBool,
+    /// What takes the next send dies of it.
+    breaks_off: AtomicBool,
+    /// Everyone gets what is sent, and it is not answered.
+    silent: AtomicBool,
+    /// [`AWAY`] cannot be reached: the others get what is sent, and it is answered 503.
+    one_is_away: AtomicBool,
+    /// Name and connection: nobody gets the same twice.
+    given: Mutex<BTreeSet<(String, String)>>,
 }
+
+/// Whoever is connected to another gateway, which may be dead.
+const AWAY: &str = "away";
 
 impl Gateway {
     async fn take(&self, request: Request<Incoming>) -> (StatusCode, String) {
@@ -57,9 +67,9 @@ impl Gateway {
         }
         assert_eq!(head.method, Method::POST);
         let name = head.headers["idempotency-key"].to_str().expect("text").to_owned();
-        self.names.lock().push(name);
-        if self.busy_once.swap(false, Ordering::Relaxed) {
-            return (StatusCode::SERVICE_UNAVAILABLE, "{}".to_owned());
+        self.names.lock().push(name.clone());
+        if self.breaks_off.swap(false, Ordering::Relaxed) {
+            return (StatusCode::BAD_GATEWAY, String::new());
         }
         let except = head.uri.query().and_then(|query| query.strip_prefix("except="));
         let except = except.map(|id| id.replace("%3D", "="));
@@ -67,9 +77,17 @@ impl Gateway {
         let event: Value = serde_json::from_slice(&body).expect("json");
         let mut reached = self.members(group);
         reached.retain(|id| Some(id) != except.as_ref());
+        let missed = self.one_is_away.load(Ordering::Relaxed) && reached.remove(AWAY);
         let count = reached.len();
+        reached.retain(|id| self.given.lock().insert((name.clone(), id.clone())));
         self.seen.lock().extend(reached.into_iter().map(|id| (id, event.clone())));
         self.arrived.notify_waiters();
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if missed {
+            return (StatusCode::SERVICE_UNAVAILABLE, "{}".to_owned());
+        }
         (StatusCode::OK, json!({ "recipients": count, "nodes": 1 }).to_string())
     }
 
@@ -216,18 +234,24 @@ impl World {
 
     /// Waits until `count` events of a kind have reached a connection; gives them in order.
     async fn events(&self, id: &str, kind: &str, count: usize) -> Vec<Value> {
+        self.until(|| self.so_far(id, kind).len() >= count).await.unwrap_or_else(|_| {
+            panic!("{count} × {kind} for {id}: {:?}", self.so_far(id, kind));
+        });
+        self.so_far(id, kind)
+    }
+
+    /// Looks again after each send.
+    async fn until(&self, condition: impl Fn() -> bool) -> Result<(), time::error::Elapsed> {
         let waiting = async {
             loop {
                 let arrived = self.gateway.arrived.notified();
-                let events = self.so_far(id, kind);
-                if events.len() >= count {
-                    return events;
+                if condition() {
+                    return;
                 }
                 arrived.await;
             }
         };
-        let waited = time::timeout(DEADLINE, waiting).await;
-        waited.unwrap_or_else(|_| panic!("{count} × {kind} for {id}: {:?}", self.so_far(id, kind)))
+        time::timeout(DEADLINE, waiting).await
     }
 
     fn so_far(&self, id: &str, kind: &str) -> Vec<Value> {
@@ -368,17 +392,61 @@ async fn a_backend_that_starts_anew_finds_its_people_again() {
     assert_eq!(texts(&world.events("ben", "message", 1).await), ["still here"]);
 }
 
+/// As while a gateway waits for the word of another one that has just died or stands still.
 #[tokio::test]
-async fn an_event_that_the_gateway_could_not_take_is_sent_again_under_the_same_name() {
+async fn nobody_waits_for_an_answer_that_does_not_come() {
     let world = World::start().await;
     world.join("ann", "Ann").await;
     world.events("ann", "rooms", 1).await;
-    world.gateway.busy_once.store(true, Ordering::Relaxed);
+    world.gateway.silent.store(true, Ordering::Relaxed);
+    for n in 1..=10 {
+        world.say("ann", &n.to_string()).await;
+    }
+    let heard = world.events("ann", "message", 10).await;
+    assert!(heard.iter().map(|m| m["seq"].as_u64().unwrap()).eq(1..=10), "in order all the same");
+}
+
+/// A balancer says 502 then; the next attempt is for another gateway.
+#[tokio::test]
+async fn an_event_whose_answer_is_lost_is_sent_again_at_once_under_the_same_name() {
+    let world = World::start().await;
+    world.join("ann", "Ann").await;
+    world.events("ann", "rooms", 1).await;
+    world.gateway.breaks_off.store(true, Ordering::Relaxed);
     world.say("ann", "hello").await;
     world.events("ann", "message", 1).await;
     let names = world.gateway.names.lock();
     let [.., earlier, first, again] = &names[..] else { panic!("{names:?}") };
     assert!(first == again && earlier != first, "{names:?}");
+}
+
+/// As when one of several gateways has been killed and its lease has not run out yet.
+#[tokio::test]
+async fn nobody_waits_for_those_who_cannot_be_reached_and_they_are_told_to_ask_again() {
+    let world = World::start().await;
+    let names = |which: fn(&[String]) -> usize| which(&world.gateway.names.lock());
+    // The backend's first word to everyone, who are nobody yet.
+    world.until(|| names(<[String]>::len) > 0).await.expect("a first word");
+    world.join("ann", "Ann").await;
+    world.join(AWAY, "Ben").await;
+    world.events(AWAY, "rooms", 1).await;
+    world.gateway.one_is_away.store(true, Ordering::Relaxed);
+    for n in 1..=30 {
+        world.say("ann", &n.to_string()).await;
+    }
+    // All of them, while he still cannot be reached: a second's wait for each would be too long.
+    let heard = world.events("ann", "message", 30).await;
+    assert!(heard.iter().map(|m| m["seq"].as_u64().unwrap()).eq(1..=30));
+    assert!(world.so_far(AWAY, "message").is_empty());
+
+    // That something was missed is tried to be told under one name, until he can be reached.
+    let tries = |names: &[String]| names.iter().filter(|name| Some(*name) == names.last()).count();
+    world.until(|| names(tries) > 1).await.expect("a second attempt under the same name");
+    assert_eq!(world.so_far("ann", "anew").len(), 1, "she is told once");
+    world.gateway.one_is_away.store(false, Ordering::Relaxed);
+    world.events(AWAY, "anew", 1).await;
+    let after = world.join(AWAY, "Ben").await;
+    assert_eq!(after["messages"].as_array().expect("messages").len(), 30);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //!        ▲ a child process per test
 //! sdks, websocket_clients, chat, openid, autobahn   which cases there are, and what stands behind the gateway
 //! dashboard, game, notify, lambda_chat              the examples, each started by its one command
+//! several_nodes                                     the chat over three gateways, by its README's commands
 //!
 //! handlers/                   Lambda functions, which the gateway itself runs: functions
 //! ```
@@ -27,7 +28,9 @@ mod lambda_chat;
 mod notify;
 mod openid;
 mod program;
+mod readers_shell;
 mod sdks;
+mod several_nodes;
 mod websocket_clients;
 
 use serde_json::{Value, json};

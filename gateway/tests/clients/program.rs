@@ -1,6 +1,7 @@
 //! The programs of the other languages, as child processes.
 //!
-//! In:  a program, the case it is to run, what it needs in its environment.
+//! In:  a program, the case it is to run or the orders that it is to carry out, what it needs in its
+//!      environment.
 //! Out: its standard output, or a panic with all that it said.
 //!
 //! Holds always: the environment of the person who runs the tests (proxies, profiles, credentials)
@@ -12,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncReadExt, process::Command};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
 
 /// Where `./test.sh` installs, below the workspace.
 const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tests");
@@ -57,6 +62,49 @@ impl Program {
         let mut command = self.command();
         command.arg("--list");
         output_of(command).await.lines().map(str::to_owned).collect()
+    }
+}
+
+/// A program that runs beside the test and carries out its orders: a line of JSON each, answered by
+/// a line of JSON.
+pub(crate) struct Spoken {
+    child: Child,
+    stdin: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Spoken {
+    /// Starts it. What it complains of goes to the test's own output.
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap_or_else(|err| panic!("run {command:?}: {err}"));
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let answers = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        Self { child, stdin, answers }
+    }
+
+    /// What it answers to an order.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub(crate) async fn ask(&mut self, order: &Value) -> Value {
+        let asking = async {
+            let written = self.stdin.write_all(format!("{order}\n").as_bytes()).await;
+            let answer = self.answers.next_line().await.expect("output in UTF-8");
+            written.ok().and(answer)
+        };
+        let answer = tokio::time::timeout(DEADLINE, asking).await;
+        let answer = answer.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {order}"));
+        let answer = answer.unwrap_or_else(|| panic!("the program has ended at {order}"));
+        serde_json::from_str(&answer).unwrap_or_else(|err| panic!("{err} in {answer:?}"))
+    }
+
+    /// Waits for its end, which must be a good one; there are no more orders.
+    pub(crate) async fn end(mut self) {
+        drop(self.stdin);
+        let status = tokio::time::timeout(DEADLINE, self.child.wait()).await;
+        let status = status.expect("the program ends without orders").expect("a child of ours");
+        assert!(status.success(), "{status}; what it complained of is above");
     }
 }
 
