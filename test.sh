@@ -82,6 +82,68 @@ enabled_services() {
   done
 }
 
+# Valkey, which the tests of several nodes start beside Redis. Where it is not on the path it is
+# unpacked into .tests/valkey, so that nothing of the system changes and no service is installed: the
+# package that apt knows, or else, from the mirrors that apt uses, the one of the release or of its
+# backports (bookworm has it only there). Its libraries are those of Debian's redis-server.
+# Where it cannot be had, all but its tests are run, and that is said.
+install_valkey() {
+  local folder=$PWD/.tests/valkey log=$PWD/.tests/valkey.log suite
+  if valkey_runs; then return; fi
+  say "unpacking Valkey into .tests/valkey"
+  rm -rf "$folder" "$folder.apt"
+  mkdir -p "$folder"
+  unpack_valkey >"$log" 2>&1 || for suite in backports release; do
+    if unpack_valkey_of "$suite" >>"$log" 2>&1; then break; fi
+  done
+  if ! valkey_runs; then
+    cat "$log" >&2
+    # Why what was unpacked does not start, such as a library that is missing.
+    [ ! -e "$folder/usr/bin/valkey-server" ] || "$folder/usr/bin/valkey-server" --version >/dev/null || true
+    rm -rf "$folder"
+  fi
+  rm -rf "$folder.apt" "$log"
+}
+# Where the tests look for it.
+valkey_runs() {
+  local PATH=$PATH:$PWD/.tests/valkey/usr/bin
+  valkey-server --version && valkey-cli --version
+} >/dev/null 2>&1
+
+# unpack_valkey OPTION...: from the sources that these options of apt-get name.
+unpack_valkey() (
+  cd "$folder" || exit
+  apt-get "$@" download valkey-server valkey-tools || exit
+  for package in ./*.deb; do
+    dpkg -x "$package" . || exit
+    rm "$package"
+  done
+)
+
+# unpack_valkey_of release|backports: from sources, lists and a cache of our own. `apt-get update
+# --print-uris` asks nobody; it names each repository of the system's sources, however they are
+# written. One that is not Debian's lacks the suite or the signature, and does no harm.
+unpack_valkey_of() {
+  local own=$folder.apt name keyring
+  # shellcheck source=/dev/null
+  name=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  for keyring in /usr/share/keyrings/debian-archive-keyring.{pgp,gpg} ''; do
+    if [ -e "$keyring" ]; then break; fi
+  done
+  local options=(-o "Dir::Etc::SourceList=$own/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o "Dir::State::Lists=$own/lists" -o "Dir::Cache=$own/cache" -o Acquire::Languages=none)
+  rm -rf "$own"
+  mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+  local suite=$name
+  if [ "$1" = backports ]; then suite+=-backports; fi
+  apt-get update --print-uris |
+    sed -n "s|^'\(.*\)/dists/$name/InRelease' .*|deb [signed-by=$keyring] \1 $suite main|p" |
+    sort -u >"$own/sources.list"
+  # It fails where one of several repositories has no such suite; what counts is the package.
+  apt-get "${options[@]}" update || true
+  unpack_valkey "${options[@]}"
+}
+
 # as_before NAME FILE...: whether NAME was installed from just these files.
 as_before() {
   [ "$(cat ".tests/$1.installed" 2>/dev/null)" = "$(sum_of "${@:2}")" ]
@@ -182,6 +244,7 @@ mkdir -p .tests
   # Two runs at once must not install over each other.
   flock 9
   install_packages
+  install_valkey
   install_python
   install_deploy
   install_node
@@ -189,13 +252,23 @@ mkdir -p .tests
   build_rust_function
 } 9>.tests/lock
 
+# The tests of Valkey have it in their names. As the default filter of nextest it holds whatever else
+# the arguments select; `cargo test` takes the like behind `--`.
+without_valkey=() skip=()
+if ! valkey_runs; then
+  say "VALKEY IS MISSING, SO ITS TESTS ARE LEFT OUT: see above. They are back with valkey-server and valkey-cli on the path"
+  sed '/^\[profile\.default\]$/a default-filter = "not test(valkey)"' .config/nextest.toml >.tests/nextest.toml
+  without_valkey=(--config-file .tests/nextest.toml)
+  skip=(--skip valkey)
+  [[ " $* " == *' -- '* ]] || skip=(-- "${skip[@]}")
+fi
 if ! cargo nextest --version >/dev/null 2>&1; then
-  exec cargo test --workspace --no-fail-fast "$@"
+  exec cargo test --workspace --no-fail-fast "$@" "${skip[@]}"
 fi
 status=0
 if [ $# -eq 0 ]; then
   # nextest runs no documentation tests. They go first, so that nextest's sum comes last.
   cargo test --workspace --doc --no-fail-fast || status=$?
 fi
-cargo nextest run --workspace --no-fail-fast "$@" || status=$?
+cargo nextest run --workspace --no-fail-fast "${without_valkey[@]}" "$@" || status=$?
 exit "$status"

@@ -1,6 +1,6 @@
-//! A Redis of several servers loses the one that matters (reliability, line 26).
+//! A Redis, or a Valkey, of several servers loses the one that matters (reliability, line 26).
 
-use tidegate_testkit::{DEADLINE, RedisCluster, RedisSentinels, wait_until};
+use tidegate_testkit::{DEADLINE, RedisCluster, RedisProgram, RedisSentinels, wait_until};
 
 use crate::{Backend, outages::Stage, start_nodes};
 
@@ -17,9 +17,8 @@ async fn both_have_noticed(stage: &Stage<'_>) {
 }
 
 /// A second until the sentinels agree, then the election; during it clients leave.
-#[tokio::test]
-async fn when_the_master_dies_its_sentinels_name_another_and_nothing_is_lost() {
-    let (mut redis, backend) = (RedisSentinels::start().await, Backend::start().await);
+async fn the_master_dies(program: RedisProgram) {
+    let (mut redis, backend) = (RedisSentinels::start(program).await, Backend::start().await);
     let nodes = start_nodes(&vec![backend.toml().redis(&[redis.url()]); 2]).await;
     let mut stage = Stage::set(&nodes, &backend).await;
     redis.master.kill().await;
@@ -33,8 +32,17 @@ async fn when_the_master_dies_its_sentinels_name_another_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_cluster_of_six_that_loses_the_directorys_master_delivers_again() {
-    let (mut redis, backend) = (RedisCluster::start().await, Backend::start().await);
+async fn when_the_master_dies_its_sentinels_name_another_and_nothing_is_lost() {
+    the_master_dies(RedisProgram::Redis).await;
+}
+
+#[tokio::test]
+async fn when_the_master_is_a_valkey_and_dies_nothing_is_lost_either() {
+    the_master_dies(RedisProgram::Valkey).await;
+}
+
+async fn the_directorys_master_dies(program: RedisProgram) {
+    let (mut redis, backend) = (RedisCluster::start(program).await, Backend::start().await);
     let nodes = start_nodes(&vec![backend.toml().redis(&redis.urls()); 2]).await;
     let mut stage = Stage::set(&nodes, &backend).await;
     redis.kill_master_of("{tidegate}").await;
@@ -47,4 +55,14 @@ async fn a_cluster_of_six_that_loses_the_directorys_master_delivers_again() {
     })
     .await;
     stage.is_back().await;
+}
+
+#[tokio::test]
+async fn a_cluster_of_six_that_loses_the_directorys_master_delivers_again() {
+    the_directorys_master_dies(RedisProgram::Redis).await;
+}
+
+#[tokio::test]
+async fn a_cluster_of_six_valkeys_that_loses_the_directorys_master_delivers_again() {
+    the_directorys_master_dies(RedisProgram::Valkey).await;
 }

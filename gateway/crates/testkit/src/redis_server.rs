@@ -1,7 +1,8 @@
-//! A Redis of a test's own: the real `redis-server`, to be killed, frozen and started again.
+//! A Redis of a test's own: the real `redis-server`, or a Valkey, to be killed, frozen and started
+//! again.
 //!
-//! In:  the programs `redis-server` and `redis-cli` on the path; options as on the command line.
-//! Out: a server on a free port of the loopback; what `redis-cli` prints.
+//! In:  as the programs of [`RedisProgram`]. Out: a server on a free port of the loopback; what its
+//!      client prints.
 //!
 //! Holds always: the process ends with its value; it has written nothing down, so it comes back
 //! empty.
@@ -9,20 +10,15 @@
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::TcpListener,
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
-use tokio::{
-    io::AsyncWriteExt as _,
-    process::{Child, Command},
-};
+use tokio::process::Child;
 
 use crate::{
-    DEADLINE,
+    RedisCertificates, RedisProgram,
     process_signal::{freeze, signal},
+    redis_program::Setup,
 };
 
 /// Where the ports are looked for. They and those 10,000 above, which a Redis Cluster takes as well,
@@ -35,7 +31,7 @@ const PORTS: std::ops::Range<u16> = 10_000..22_000;
 pub struct RedisServer {
     folder: TempDir,
     port: u16,
-    options: Vec<String>,
+    setup: Setup,
     child: Child,
 }
 
@@ -50,23 +46,44 @@ impl RedisServer {
     /// # Panics
     /// When none comes up.
     pub async fn start_with(options: &[&str]) -> Self {
+        Self::start_as(RedisProgram::Redis, options).await
+    }
+
+    /// A server of this program, with more options.
+    ///
+    /// # Panics
+    /// When none comes up.
+    pub async fn start_as(program: RedisProgram, options: &[&str]) -> Self {
+        Self::set_up(Setup::new(program, options)).await
+    }
+
+    /// A `redis-server` that speaks TLS and nothing else.
+    ///
+    /// # Panics
+    /// When none comes up.
+    pub async fn start_tls(files: &RedisCertificates) -> Self {
+        let setup = Setup { tls: Some(files.clone()), ..Setup::new(RedisProgram::Redis, &[]) };
+        Self::set_up(setup).await
+    }
+
+    async fn set_up(setup: Setup) -> Self {
         // Another process may take the port between the look and the start.
         for _ in 0..20 {
             let folder = TempDir::with_prefix("tidegate-redis-").expect("a temporary folder");
-            let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
             let port = free_port();
-            let child = spawn(&[], folder.path(), port, &options);
-            let mut server = Self { folder, port, options, child };
+            let child = setup.spawn(&[], folder.path(), port);
+            let mut server = Self { folder, port, setup: setup.clone(), child };
             if server.answers().await {
                 return server;
             }
         }
-        panic!("no redis-server came up");
+        panic!("no {:?} came up", setup.program);
     }
 
-    /// `redis://127.0.0.1:{port}`.
+    /// `redis://127.0.0.1:{port}`, or `rediss://` where it speaks TLS.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.setup.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Its port.
@@ -84,7 +101,7 @@ impl RedisServer {
     /// # Panics
     /// When it does not come up.
     pub async fn restart(&mut self) {
-        self.child = spawn(&[], self.folder.path(), self.port, &self.options);
+        self.child = self.setup.spawn(&[], self.folder.path(), self.port);
         assert!(self.answers().await, "the server does not come back");
     }
 
@@ -104,67 +121,17 @@ impl RedisServer {
 
     /// What `redis-cli` prints.
     pub async fn cli(&self, arguments: &[&str]) -> String {
-        cli(self.port, arguments, &[]).await
+        self.setup.cli(self.port, arguments, &[]).await
     }
 
     /// What `redis-cli` prints, with `last` as the command's last argument, whatever is in it.
     pub async fn cli_with(&self, arguments: &[&str], last: &[u8]) -> String {
-        cli(self.port, &[&["-x"], arguments].concat(), last).await
+        self.setup.cli(self.port, &[&["-x"], arguments].concat(), last).await
     }
 
     async fn answers(&mut self) -> bool {
-        answers(&mut self.child, self.port).await
+        self.setup.answers(&mut self.child, self.port).await
     }
-}
-
-/// Starts `redis-server`, with a configuration file or none.
-pub(crate) fn spawn(file: &[&Path], folder: &Path, port: u16, options: &[String]) -> Child {
-    Command::new("redis-server")
-        .args(file)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "no", "--dir"])
-        .arg(folder)
-        .args(options)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|err| panic!("run redis-server: {err}"))
-}
-
-/// Whether it does; `false` when it ends instead, for its port is taken.
-pub(crate) async fn answers(child: &mut Child, port: u16) -> bool {
-    let end = Instant::now() + DEADLINE;
-    while Instant::now() < end {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return false;
-        }
-        if cli(port, &["ping"], &[]).await == "PONG" {
-            // Not another server's answer, that had the port before.
-            return matches!(child.try_wait(), Ok(None));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    false
-}
-
-pub(crate) async fn cli(port: u16, arguments: &[&str], input: &[u8]) -> String {
-    let mut child = Command::new("redis-cli")
-        .args(["-p", &port.to_string()])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|err| panic!("run redis-cli: {err}"));
-    let mut stdin = child.stdin.take().expect("stdin is piped");
-    // It reads none where it has nothing to read it for.
-    let _ = stdin.write_all(input).await;
-    drop(stdin);
-    let output = child.wait_with_output().await.expect("a child of ours can be waited for");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// A port that nobody listens at now.
@@ -183,9 +150,7 @@ pub(crate) fn free_port() -> u16 {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_server_comes_back_on_its_port_and_empty() {
-        let mut server = RedisServer::start().await;
+    async fn comes_back_on_its_port_and_empty(mut server: RedisServer) {
         assert_eq!(server.cli_with(&["set", "key"], b"a\xff b").await, "OK");
         assert_eq!(server.cli(&["strlen", "key"]).await, "4");
         let url = server.url();
@@ -193,5 +158,18 @@ mod tests {
         assert_eq!(server.cli(&["ping"]).await, "");
         server.restart().await;
         assert_eq!((server.cli(&["dbsize"]).await, server.url()), ("0".to_owned(), url));
+    }
+
+    #[tokio::test]
+    async fn a_server_comes_back_on_its_port_and_empty() {
+        comes_back_on_its_port_and_empty(RedisServer::start().await).await;
+    }
+
+    #[tokio::test]
+    async fn a_valkey_comes_back_on_its_port_and_empty() {
+        let server = RedisServer::start_as(RedisProgram::Valkey, &[]).await;
+        let info = server.cli(&["info", "server"]).await;
+        assert!(info.contains("valkey_version:"), "{info}");
+        comes_back_on_its_port_and_empty(server).await;
     }
 }

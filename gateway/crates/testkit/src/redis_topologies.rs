@@ -1,4 +1,4 @@
-//! A Redis of several servers: one that sentinels watch, and a cluster of six.
+//! A Redis, or a Valkey, of several servers: one that sentinels watch, and a cluster of six.
 //!
 //! In:  as [`RedisServer`]. Out: urls for `[store] url`, servers that can be killed.
 //!
@@ -11,9 +11,7 @@ use tempfile::TempDir;
 use tokio::process::Child;
 
 use crate::{
-    DEADLINE, RedisServer,
-    redis_server::{answers, cli, free_port, spawn},
-    wait_until,
+    DEADLINE, RedisProgram, RedisServer, redis_program::Setup, redis_server::free_port, wait_until,
 };
 
 /// A master, a replica, and three sentinels that name a new master after a second of silence.
@@ -30,23 +28,25 @@ pub struct RedisSentinels {
 struct Sentinel {
     _folder: TempDir,
     port: u16,
+    setup: Setup,
     _child: Child,
 }
 
 impl RedisSentinels {
-    /// All five.
-    pub async fn start() -> Self {
-        let master = RedisServer::start().await;
+    /// All five, of this program.
+    pub async fn start(program: RedisProgram) -> Self {
+        let master = RedisServer::start_as(program, &[]).await;
         let port = master.port().to_string();
-        let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]).await;
+        let of_master = ["--replicaof", "127.0.0.1", &port];
+        let replica = RedisServer::start_as(program, &of_master).await;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(Sentinel::start(master.port()).await);
+            sentinels.push(Sentinel::start(program, master.port()).await);
         }
         let all = Self { master, replica, sentinels };
         wait_until(DEADLINE, "the sentinels to know each other and the replica", async || {
             for sentinel in &all.sentinels {
-                let told = cli(sentinel.port, &["sentinel", "master", "main"], &[]).await;
+                let told = sentinel.cli(&["sentinel", "master", "main"]).await;
                 let lines: Vec<&str> = told.lines().collect();
                 let says = |pair: [&str; 2]| lines.windows(2).any(|found| found == pair);
                 if !says(["num-slaves", "1"]) || !says(["num-other-sentinels", "2"]) {
@@ -68,7 +68,8 @@ impl RedisSentinels {
 }
 
 impl Sentinel {
-    async fn start(master: u16) -> Self {
+    async fn start(program: RedisProgram, master: u16) -> Self {
+        let setup = Setup::new(program, &[]);
         for _ in 0..20 {
             let folder = TempDir::with_prefix("tidegate-sentinel-").expect("a temporary folder");
             let file = folder.path().join("sentinel.conf");
@@ -79,12 +80,16 @@ impl Sentinel {
             );
             std::fs::write(&file, text).expect("a file in an own folder");
             let port = free_port();
-            let mut child = spawn(&[&file, Path::new("--sentinel")], folder.path(), port, &[]);
-            if answers(&mut child, port).await {
-                return Self { _folder: folder, port, _child: child };
+            let mut child = setup.spawn(&[&file, Path::new("--sentinel")], folder.path(), port);
+            if setup.answers(&mut child, port).await {
+                return Self { _folder: folder, port, setup, _child: child };
             }
         }
         panic!("no sentinel came up");
+    }
+
+    async fn cli(&self, arguments: &[&str]) -> String {
+        self.setup.cli(self.port, arguments, &[]).await
     }
 }
 
@@ -96,11 +101,11 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// All six, which have found each other.
+    /// All six, of this program, which have found each other.
     ///
     /// # Panics
     /// When they do not.
-    pub async fn start() -> Self {
+    pub async fn start(program: RedisProgram) -> Self {
         let options = [
             "--cluster-enabled",
             "yes",
@@ -109,7 +114,7 @@ impl RedisCluster {
             "--cluster-replica-validity-factor",
             "0",
         ];
-        let starting = (0..6).map(|_| RedisServer::start_with(&options));
+        let starting = (0..6).map(|_| RedisServer::start_as(program, &options));
         let servers = futures_util::future::join_all(starting).await;
         let hosts: Vec<_> =
             servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
