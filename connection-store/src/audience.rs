@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::{ConnectionId, DeliveryError, GroupName};
+use crate::{ConnectionId, DeliveryError, GroupName, Weighed};
 
 /// Several connections of one stage.
 ///
@@ -75,6 +75,12 @@ pub struct SendReport {
     /// order. Empty for any other audience: who has left is no member. A listed connection that is
     /// neither a recipient nor gone has a full queue.
     pub gone: Vec<ConnectionId>,
+}
+
+impl Weighed for SendReport {
+    fn heap_bytes(&self) -> usize {
+        self.gone.capacity() * size_of::<ConnectionId>()
+    }
 }
 
 /// Other nodes cannot be asked now. What is this node's own has been done; whether it was done at

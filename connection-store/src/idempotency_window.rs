@@ -11,8 +11,8 @@
 //!
 //! Holds always: of the calls with one name to one target, one at most is in flight, and none is
 //! new before that one is forgotten or its answer's window has passed, unless newer answers crowded
-//! it out. At most `capacity` calls are known, and each takes the same memory whatever
-//! its names' length: what is kept of them is a keyed hash of 128 bits.
+//! it out. At most `capacity` calls are known, and they take `max_bytes` at most, answers and all;
+//! a name takes the same whatever its length: what is kept of it is a keyed hash of 128 bits.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,11 +21,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What a window keeps as an answer.
+pub trait Weighed {
+    /// How many bytes it holds besides its own size. Always the same for one value.
+    fn heap_bytes(&self) -> usize;
+}
+
 /// The calls of one scope in the last while. `A` is their answer, `F` what stands for a call that
 /// is under way (who waits for it, say).
 pub struct IdempotencyWindow<A, F = ()> {
     remembered: Duration,
     capacity: usize,
+    max_bytes: usize,
+    /// What the known calls take: [`Self::CALL_BYTES`] each, and what their answers hold.
+    bytes: usize,
     calls: HashMap<Call, State<A, F>>,
     /// When each was answered; oldest first. A call stands here exactly while it is answered.
     answered: VecDeque<(Instant, Call)>,
@@ -65,12 +74,20 @@ pub struct Ticket {
     call: Option<Call>,
 }
 
-impl<A: Clone, F: Default> IdempotencyWindow<A, F> {
-    /// A window that keeps answers for `remembered` (60 s by contract), at most `capacity` of them.
-    pub fn new(remembered: Duration, capacity: NonZeroUsize) -> Self {
+impl<A: Clone + Weighed, F: Default> IdempotencyWindow<A, F> {
+    /// What a call takes in both tables, but for what its answer holds. Without the tables' free
+    /// places: they have up to as many again.
+    pub(crate) const CALL_BYTES: usize =
+        size_of::<(Call, State<A, F>)>() + size_of::<(Instant, Call)>();
+
+    /// A window that keeps answers for `remembered` (60 s by contract): those of `capacity` calls,
+    /// in `max_bytes`, at most.
+    pub fn new(remembered: Duration, capacity: NonZeroUsize, max_bytes: NonZeroUsize) -> Self {
         Self {
             remembered,
             capacity: capacity.get(),
+            max_bytes: max_bytes.get(),
+            bytes: 0,
             calls: HashMap::new(),
             answered: VecDeque::new(),
             latest: None,
@@ -81,7 +98,7 @@ impl<A: Clone, F: Default> IdempotencyWindow<A, F> {
     /// A call begins, which its caller names `name` (`amz-sdk-invocation-id`, `Idempotency-Key`).
     /// The same name for another target is another call.
     ///
-    /// Where all of `capacity` are in flight, the call is new and will not be remembered.
+    /// Where all that there is room for are in flight, the call is new and will not be remembered.
     pub fn begin(
         &mut self,
         now: Instant,
@@ -97,23 +114,26 @@ impl<A: Clone, F: Default> IdempotencyWindow<A, F> {
                 State::InFlight(flight) => Known::InFlight(flight),
             };
         }
-        while self.calls.len() >= self.capacity {
-            let Some((_, oldest)) = self.answered.pop_front() else {
+        while self.calls.len() >= self.capacity || self.bytes + Self::CALL_BYTES > self.max_bytes {
+            if !self.drop_oldest() {
                 return Known::New(Ticket { call: None });
-            };
-            self.calls.remove(&oldest);
+            }
         }
+        self.bytes += Self::CALL_BYTES;
         self.calls.insert(call.clone(), State::InFlight(F::default()));
         Known::New(Ticket { call: Some(call) })
     }
 
-    /// The call was answered so, and whoever repeats it gets the same answer. Gives back what
-    /// stood for it while it was in flight.
+    /// The call was answered so, and whoever repeats it gets the same answer, unless that alone is
+    /// too large. Gives back what stood for it while it was in flight.
     pub fn finish(&mut self, ticket: Ticket, now: Instant, answer: A) -> Option<F> {
         let call = ticket.call?;
         let now = self.clock(now);
         self.answered.push_back((now, call.clone()));
-        match self.calls.insert(call, State::Answered(answer)) {
+        self.bytes += answer.heap_bytes();
+        let before = self.calls.insert(call, State::Answered(answer));
+        while self.bytes > self.max_bytes && self.drop_oldest() {}
+        match before {
             Some(State::InFlight(flight)) => Some(flight),
             _ => None,
         }
@@ -123,7 +143,10 @@ impl<A: Clone, F: Default> IdempotencyWindow<A, F> {
     /// it makes it. Gives back what stood for it while it was in flight.
     pub fn forget(&mut self, ticket: Ticket) -> Option<F> {
         match self.calls.remove(&ticket.call?) {
-            Some(State::InFlight(flight)) => Some(flight),
+            Some(State::InFlight(flight)) => {
+                self.bytes -= Self::CALL_BYTES;
+                Some(flight)
+            }
             _ => None,
         }
     }
@@ -152,10 +175,17 @@ impl<A: Clone, F: Default> IdempotencyWindow<A, F> {
         while let Some((at, _)) = self.answered.front()
             && *at + self.remembered <= now
         {
-            if let Some((_, oldest)) = self.answered.pop_front() {
-                self.calls.remove(&oldest);
-            }
+            self.drop_oldest();
         }
+    }
+
+    /// Forgets the oldest answer. `false` where there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some((_, oldest)) = self.answered.pop_front() else { return false };
+        if let Some(State::Answered(answer)) = self.calls.remove(&oldest) {
+            self.bytes -= Self::CALL_BYTES + answer.heap_bytes();
+        }
+        true
     }
 
     /// This moment, or the latest one where a caller had looked at the clock before it.
@@ -174,11 +204,31 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn window(capacity: usize) -> IdempotencyWindow<u32> {
-        IdempotencyWindow::new(MINUTE, NonZeroUsize::new(capacity).unwrap())
+    impl Weighed for u32 {
+        fn heap_bytes(&self) -> usize {
+            0
+        }
     }
 
-    fn new(known: Known<'_, u32>) -> Ticket {
+    impl Weighed for Box<[u8]> {
+        fn heap_bytes(&self) -> usize {
+            self.len()
+        }
+    }
+
+    /// A window that only the number of calls bounds.
+    fn window(capacity: usize) -> IdempotencyWindow<u32> {
+        let max_bytes = NonZeroUsize::MAX;
+        IdempotencyWindow::new(MINUTE, NonZeroUsize::new(capacity).unwrap(), max_bytes)
+    }
+
+    /// A window with room for that many calls without answers, or fewer with large ones.
+    fn room_for(calls: usize) -> IdempotencyWindow<Box<[u8]>> {
+        let bytes = calls * IdempotencyWindow::<Box<[u8]>>::CALL_BYTES;
+        IdempotencyWindow::new(MINUTE, NonZeroUsize::MAX, NonZeroUsize::new(bytes).unwrap())
+    }
+
+    fn new<A: std::fmt::Debug>(known: Known<'_, A>) -> Ticket {
         match known {
             Known::New(ticket) => ticket,
             other => panic!("the call is known: {other:?}"),
@@ -234,6 +284,50 @@ mod tests {
         assert_eq!(window.finish(one, now, 1), Some(()));
         assert_eq!(window.forget(two), Some(()));
         assert!(matches!(window.begin(now, "room", b"1"), Known::Replayed(1)));
+    }
+
+    /// The bytes of calls in flight count as well: what is promised is the memory.
+    #[test]
+    fn a_large_answer_makes_the_oldest_go() {
+        let (mut window, now) = (room_for(100), Instant::now());
+        for name in 0..90u8 {
+            let ticket = new(window.begin(now, "room", &[name]));
+            assert_eq!(window.finish(ticket, now, [].into()), Some(()));
+        }
+        let large = new(window.begin(now, "room", b"large"));
+        let in_flight = new(window.begin(now, "room", b"in flight"));
+        let eighty = 80 * IdempotencyWindow::<Box<[u8]>>::CALL_BYTES;
+        assert_eq!(window.finish(large, now, vec![7; eighty].into()), Some(()));
+        assert_eq!(
+            window.len(),
+            20,
+            "the large one, the one in flight, and the last of the others"
+        );
+        assert_eq!(window.bytes, window.max_bytes);
+        for name in 72..90 {
+            assert!(matches!(window.begin(now, "room", &[name]), Known::Replayed(_)), "{name}");
+        }
+        let again = new(window.begin(now, "room", &[71]));
+        window.finish(again, now, [].into());
+        window.finish(in_flight, now, [].into());
+        assert!(matches!(window.begin(now, "room", b"large"), Known::Replayed(_)));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_by_itself_is_not_kept_and_calls_in_flight_are_bounded_by_bytes()
+    {
+        let (mut window, now) = (room_for(3), Instant::now());
+        let [one, two, three] = [b"1", b"2", b"3"].map(|name| new(window.begin(now, "", name)));
+        let beyond = new(window.begin(now, "", b"4"));
+        assert_eq!((window.len(), window.bytes), (3, window.max_bytes));
+        assert_eq!(window.finish(beyond, now, [].into()), None, "there was no room to remember it");
+        assert_eq!(window.finish(one, now, vec![7; window.max_bytes].into()), Some(()));
+        assert_eq!(window.len(), 2, "no answer fits beside two in flight that large");
+        for ticket in [two, three] {
+            assert_eq!(window.finish(ticket, now, [].into()), Some(()));
+        }
+        assert!(matches!(window.begin(now, "", b"3"), Known::Replayed(_)));
+        assert!(matches!(window.begin(now, "", b"1"), Known::New(_)));
     }
 
     /// Threads read the clock before they wait for the lock.
@@ -329,7 +423,42 @@ mod tests {
                     Step::Wait(seconds) => now += Duration::from_secs(seconds),
                 }
                 prop_assert!(window.len() <= capacity);
+                prop_assert_eq!(window.bytes, window.len() * IdempotencyWindow::<u32>::CALL_BYTES);
                 prop_assert!(window.answered.len() <= window.len());
+            }
+        }
+
+        /// What is known are the newest answers of the last minute, as many as there is room for.
+        #[test]
+        fn the_newest_answers_that_fit_are_known(
+            capacity in 1usize..30,
+            room in 1usize..20,
+            steps in prop::collection::vec((0usize..2000, 0u64..20), 0..60),
+        ) {
+            const CALL: usize = IdempotencyWindow::<Box<[u8]>>::CALL_BYTES;
+            let mut window = room_for(room);
+            window.capacity = capacity;
+            let (mut now, mut history) = (Instant::now(), Vec::new());
+            for (serial, (size, pause)) in (0u64..).zip(steps) {
+                now += Duration::from_secs(pause);
+                let ticket = new(window.begin(now, "room", &serial.to_be_bytes()));
+                prop_assert_eq!(window.finish(ticket, now, vec![0; size].into()), Some(()));
+                history.push((now, serial, size));
+                let mut bytes = 0;
+                let fits = |(at, _, size): &&(Instant, u64, usize)| {
+                    bytes += CALL + *size;
+                    bytes <= room * CALL && now < *at + MINUTE
+                };
+                let known = history.iter().rev().take(capacity).take_while(fits);
+                let known: Vec<_> = known.map(|(_, serial, size)| (*serial, *size)).collect();
+                let weight: usize = known.iter().map(|(_, size)| CALL + size).sum();
+                prop_assert_eq!((window.len(), window.bytes), (known.len(), weight));
+                for (serial, size) in known {
+                    match window.begin(now, "room", &serial.to_be_bytes()) {
+                        Known::Replayed(answer) => prop_assert_eq!(answer.len(), size),
+                        other => prop_assert!(false, "{} is {:?}", serial, other),
+                    }
+                }
             }
         }
     }

@@ -20,10 +20,15 @@ use std::{
 
 use dashmap::DashMap;
 
-use crate::{IdempotencyWindow, Known, Scope, idempotency_window::Ticket};
+use crate::{IdempotencyWindow, Known, Scope, Weighed, idempotency_window::Ticket};
 
 /// How long an answer is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// How much memory the calls of one stage take at most, answers and all: as much as those of
+/// [`Invocations::DEFAULT_CAPACITY`] need whose answers hold nothing, or 12,000 batches of which all
+/// connections are gone.
+const MAX_BYTES: NonZeroUsize = NonZeroUsize::new(16 << 20).expect("it is not zero");
 
 type Windows<A> = DashMap<Scope, IdempotencyWindow<A, Arc<Flight<A>>>>;
 
@@ -36,7 +41,7 @@ pub struct Invocations<A> {
 }
 
 /// What to do about a call.
-pub enum Begun<A: Clone> {
+pub enum Begun<A: Clone + Weighed> {
     /// Make it.
     New(Invocation<A>),
     /// Wait for whoever is making it.
@@ -45,13 +50,13 @@ pub enum Begun<A: Clone> {
     Replayed(A),
 }
 
-impl<A: Clone> Invocations<A> {
+impl<A: Clone + Weighed> Invocations<A> {
     /// How many calls of one stage are remembered unless said otherwise: 10,000 a second, Amazon's
     /// quota, for 13 seconds, in which all retries of an SDK come by default.
     pub const DEFAULT_CAPACITY: NonZeroUsize = NonZeroUsize::new(131_072).expect("it is not zero");
 
-    /// A memory of at most `capacity` calls for each stage. Where more are made within 60 s, the
-    /// oldest answers are forgotten first.
+    /// A memory of at most `capacity` calls for each stage, in 16 MiB at most. Where more are made
+    /// within 60 s, the oldest answers are forgotten first.
     pub fn new(capacity: NonZeroUsize) -> Self {
         Self { windows: Arc::default(), capacity }
     }
@@ -68,7 +73,7 @@ impl<A: Clone> Invocations<A> {
         let mut window = match self.windows.get_mut(scope) {
             Some(window) => window,
             None => {
-                let new = || IdempotencyWindow::new(REMEMBERED, self.capacity);
+                let new = || IdempotencyWindow::new(REMEMBERED, self.capacity, MAX_BYTES);
                 self.windows.entry(scope.clone()).or_insert_with(new)
             }
         };
@@ -94,13 +99,13 @@ impl<A: Clone> Invocations<A> {
 /// The right to make a call once. Dropped without an answer, the call counts as not made: who waits
 /// for it, or repeats it, makes it.
 #[must_use]
-pub struct Invocation<A: Clone> {
+pub struct Invocation<A: Clone + Weighed> {
     windows: Arc<Windows<A>>,
     scope: Scope,
     ticket: Option<Ticket>,
 }
 
-impl<A: Clone> Invocation<A> {
+impl<A: Clone + Weighed> Invocation<A> {
     /// The call was answered so. For an answer that a repeated call shall get too: where nothing
     /// was done and trying again may help, drop the right instead.
     pub fn answer(mut self, now: Instant, answer: A) {
@@ -120,7 +125,7 @@ impl<A: Clone> Invocation<A> {
     }
 }
 
-impl<A: Clone> Drop for Invocation<A> {
+impl<A: Clone + Weighed> Drop for Invocation<A> {
     fn drop(&mut self) {
         self.give_back(None);
     }
@@ -190,7 +195,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::suite::at_once;
+    use crate::{remembered_report::RememberedReport, suite::at_once};
 
     fn scope() -> Scope {
         Scope::new("chat", "prod")
@@ -232,6 +237,14 @@ mod tests {
         drop(first);
         assert_eq!(at_once(waiting), None);
         drop(new(calls.begin(now, &scope(), "room", b"1")));
+    }
+
+    #[test]
+    fn the_memory_has_room_for_131_072_sends_or_12_000_of_the_largest_answers() {
+        type Window = IdempotencyWindow<RememberedReport, Arc<Flight<RememberedReport>>>;
+        let calls = Invocations::<RememberedReport>::DEFAULT_CAPACITY.get();
+        assert!(calls * Window::CALL_BYTES <= MAX_BYTES.get());
+        assert!(12_000 * (Window::CALL_BYTES + 10_000 / 8) <= MAX_BYTES.get());
     }
 
     #[test]

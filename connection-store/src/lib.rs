@@ -30,6 +30,7 @@ mod once;
 mod page;
 mod redis;
 mod refused_text;
+mod remembered_report;
 mod store;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -38,7 +39,7 @@ pub use audience::{Audience, ConnectionList, SendReport, TooManyConnections, Una
 pub use call_name::CallName;
 pub use group_name::{GroupName, InvalidGroupName};
 pub use id::{ConnectionId, InvalidConnectionId, NodeId};
-pub use idempotency_window::{IdempotencyWindow, Known, Ticket};
+pub use idempotency_window::{IdempotencyWindow, Known, Ticket, Weighed};
 pub use interest::InterestWatcher;
 pub use invocations::{Begun, Duplicate, Invocation, Invocations};
 pub use memory::{MemoryStore, Pause};

@@ -8,7 +8,7 @@
 
 use std::{hash::Hash, time::Instant};
 
-use crate::{Begun, CallName, Invocation, Invocations, Reply, Scope};
+use crate::{Begun, CallName, Invocation, Invocations, Reply, Scope, Weighed};
 
 /// Makes a call, or gives the answer of one that was made.
 pub(crate) fn once<T, E, H>(
@@ -19,7 +19,7 @@ pub(crate) fn once<T, E, H>(
     make: impl Fn() -> Reply<Result<T, E>> + Send + 'static,
 ) -> Reply<Result<T, E>>
 where
-    T: Clone + Send + Sync + Unpin + 'static,
+    T: Clone + Weighed + Send + Sync + Unpin + 'static,
     E: Send + Unpin + 'static,
     H: Hash + Send + 'static,
 {
@@ -47,7 +47,7 @@ where
 /// Remembers what a call gives, if it succeeds.
 fn made<T, E>(invocation: Invocation<T>, reply: Reply<Result<T, E>>) -> Reply<Result<T, E>>
 where
-    T: Clone + Send + Sync + Unpin + 'static,
+    T: Clone + Weighed + Send + Sync + Unpin + 'static,
     E: Send + Unpin + 'static,
 {
     let remember = |invocation: Invocation<T>, made: &Result<T, E>| {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::{
     Audience, CallName, CloseRequest, ConnectionId, Cursor, GroupName, Message, NodeId, Page,
-    PageLimit, SendReport, Unavailable,
+    PageLimit, SendReport, Unavailable, Weighed,
 };
 
 /// The api and stage that a connection belongs to; under any other its id is unknown.
@@ -111,6 +111,12 @@ pub struct Receipt {
     pub node: NodeId,
 }
 
+impl Weighed for Receipt {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
 /// Why a connection could not be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DeliveryError {
@@ -157,6 +163,17 @@ impl<T> Reply<T> {
     /// An answer that is known now.
     pub fn ready(value: T) -> Self {
         Self::Ready(Some(value))
+    }
+
+    /// The same answer, said otherwise.
+    pub(crate) fn map<U>(self, say: impl FnOnce(T) -> U + Send + 'static) -> Reply<U>
+    where
+        T: 'static,
+    {
+        match self {
+            Self::Ready(value) => Reply::Ready(value.map(say)),
+            Self::Later(later) => Reply::Later(Box::pin(async move { say(later.await) })),
+        }
     }
 }
 
@@ -247,8 +264,9 @@ pub trait ConnectionStore<C: LocalConnection>: Send + Sync {
     fn ended(&self, _id: ConnectionId) {}
 
     /// Whether it is for this node to run the `$disconnect` of a connection that it has accepted and
-    /// that has ended: `false` where another node has claimed it. Not ready while that is not known.
-    /// `true` at once, the default, where there is nobody else.
+    /// that has ended: `false` where another node has claimed it, and may know of it. Not ready while
+    /// that is not known. `true` at once, the default, where there is nobody else. To be asked just
+    /// before the run: what was so a moment ago may be otherwise.
     fn finishes(&self, _id: ConnectionId) -> Reply<bool> {
         Reply::ready(true)
     }
@@ -390,6 +408,8 @@ mod tests {
     fn a_reply_gives_its_value_whether_it_is_known_now_or_later() {
         assert_eq!(at_once(Reply::ready(1)), 1);
         assert_eq!(at_once(Reply::Later(Box::pin(async { 2 }))), 2);
+        assert_eq!(at_once(Reply::ready(1).map(|one| one + 2)), 3);
+        assert_eq!(at_once(Reply::Later(Box::pin(async { 2 })).map(|two| two + 2)), 4);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode, sync::Arc};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tidegate_edge::{Gateway, StartError};
+use tidegate_edge::{DrainReport, Gateway, Heir, StartError};
 use tidegate_model::{Configuration, Drain};
 use tidegate_telemetry::Metrics;
 use tokio::{
@@ -66,6 +66,7 @@ impl Served {
         match drained {
             Some(report) => {
                 info!(closed = report.closed, cut_off = report.cut_off, "drained");
+                tell_what_was_cut_off(&report);
                 self.gateway.stop();
                 ExitCode::SUCCESS
             }
@@ -110,6 +111,30 @@ impl Served {
                 info!(file = %source.path.display(), "configuration reloaded");
             }
         }
+    }
+}
+
+/// What becomes of that which the drain's deadline cut off.
+fn tell_what_was_cut_off(report: &DrainReport) {
+    let cut_off = report.cut_off;
+    match report.heir {
+        _ if cut_off == 0 => {}
+        Heir::Nobody => warn!(
+            cut_off,
+            "the drain's deadline cut off connections and calls: the $disconnects that are missing \
+             are not run"
+        ),
+        Heir::OtherNodes => warn!(
+            cut_off,
+            "the drain's deadline cut off connections and calls: another node runs the \
+             $disconnects that are missing, with 1006"
+        ),
+        Heir::OtherNodesIfTheRedisKeeps => warn!(
+            cut_off,
+            "the drain's deadline cut off connections and calls while the redis was away: if it \
+             keeps its data, another node runs the $disconnects that are missing, with 1006; else \
+             nobody does"
+        ),
     }
 }
 

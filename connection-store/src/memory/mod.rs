@@ -40,6 +40,7 @@ use crate::{
     Audience, CallName, CloseRequest, ConnectionId, ConnectionStore, Cursor, DeliveryError,
     Description, GroupName, InterestWatcher, Invocations, Lease, LocalConnection, Message, NodeId,
     Page, PageLimit, Receipt, Reply, Scope, SendError, SendReport, Unavailable, once::once,
+    remembered_report::RememberedReport,
 };
 
 /// All connections of a cluster of one node, sharded. The default store (`kind = "memory"`), and
@@ -50,7 +51,7 @@ pub struct MemoryStore<C> {
     hub: Arc<Hub<C>>,
     pause: Pause,
     posts: Invocations<Receipt>,
-    sends: Invocations<SendReport>,
+    sends: Invocations<RememberedReport>,
 }
 
 impl<C: LocalConnection> MemoryStore<C> {
@@ -75,7 +76,7 @@ impl<C: LocalConnection> MemoryStore<C> {
             hub: Arc::new(Hub::new(watcher)),
             pause: wake_once,
             posts: Invocations::new(Invocations::<Receipt>::DEFAULT_CAPACITY),
-            sends: Invocations::new(Invocations::<SendReport>::DEFAULT_CAPACITY),
+            sends: Invocations::new(Invocations::<RememberedReport>::DEFAULT_CAPACITY),
         }
     }
 
@@ -241,10 +242,13 @@ impl<C: LocalConnection> ConnectionStore<C> for MemoryStore<C> {
         call: &CallName,
     ) -> Reply<Result<SendReport, Unavailable>> {
         let (hub, pause, of) = (Arc::clone(&self.hub), self.pause, scope.clone());
-        let target = (audience.clone(), except.clone());
-        once(&self.sends, scope, target, call, move || {
-            send(&hub, pause, &of, audience.clone(), message.clone(), except.clone())
-        })
+        let (named, target) = (audience.clone(), (audience.clone(), except.clone()));
+        let sent = once(&self.sends, scope, target, call, move || {
+            let to = audience.clone();
+            let sent = send(&hub, pause, &of, audience.clone(), message.clone(), except.clone());
+            sent.map(move |sent| sent.map(|report| RememberedReport::of(&report, &to)))
+        });
+        sent.map(move |sent| sent.map(|kept| kept.report(&named)))
     }
 
     fn close_audience(

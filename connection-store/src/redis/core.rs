@@ -6,24 +6,27 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures_util::future::join_all;
+use redis::{RedisError, Value};
 use tokio::sync::watch;
 
 use super::{
     counts::{BusCounts, Counters},
     directory::Directory,
     keys::Keys,
+    link::Link,
     options::RedisOptions,
     orphans::Desk,
     outbox::Outbox,
     roll::Roll,
-    scripts::{node, texts},
-    standing::Standing,
+    scripts::{listed, node, number, texts},
+    standing::{Online, Standing},
+    unfinished::Unfinished,
     wire::{Answer, Question},
 };
 use crate::{
     Audience, CallName, ConnectionId, ConnectionList, ConnectionStore as _, DeliveryError,
     Invocations, LocalConnection, MemoryStore, Message, NodeId, Reply, Scope, SendReport,
-    Unavailable,
+    Unavailable, remembered_report::RememberedReport,
 };
 
 /// All but the connections.
@@ -44,8 +47,9 @@ pub(super) struct Bus {
 pub(super) struct Core<C> {
     pub(super) bus: Arc<Bus>,
     pub(super) inner: MemoryStore<C>,
+    pub(super) unfinished: Unfinished<C>,
     /// Sends that this node was asked for by name.
-    pub(super) sends: Invocations<SendReport>,
+    pub(super) sends: Invocations<RememberedReport>,
 }
 
 impl Bus {
@@ -60,7 +64,7 @@ impl Bus {
 
     /// A node has a tombstone: whatever was its own is gone, also for who waits for its answer.
     pub(super) fn node_fell(&self, node: NodeId) {
-        self.roll.fell(node);
+        self.roll.fell(node, Instant::now());
         self.outbox.answer_for(node, &Answer::Failed(DeliveryError::Gone));
     }
 
@@ -86,22 +90,53 @@ impl Bus {
         }
     }
 
-    /// The other nodes that have members of an audience, in the order of their numbers.
+    /// The other nodes that have members of an audience, in the order of their numbers. Not known
+    /// while the directory lacks what a node has that may be alive: it was lost, or may have been.
     pub(super) async fn others(
         &self,
         scope: &Scope,
         audience: &Audience,
     ) -> Result<Vec<NodeId>, Unavailable> {
         let name = self.keys.audience(scope, audience).ok_or(Unavailable)?;
-        let link = self.standing.link().ok_or(Unavailable)?;
-        let mut command = redis::cmd("SMEMBERS");
-        let members = link.query(command.arg(name)).await.map_err(|_| Unavailable)?;
-        let own = self.standing.caller().node;
-        let members = texts(members);
-        let mut nodes: Vec<_> = members.iter().filter_map(|member| node(member)).collect();
-        nodes.retain(|node| *node != own);
-        nodes.sort_unstable();
-        Ok(nodes)
+        let Online { link, known_from, round, .. } = self.standing.online().ok_or(Unavailable)?;
+        let caller = self.standing.caller();
+        let found = link.query(&caller.look_up(&self.keys, &name, round)).await;
+        let found = listed(found.map_err(|_| Unavailable)?);
+        let Ok([all, late, members]) = <[Value; 3]>::try_from(found) else {
+            // It is not the one that this node wrote itself into.
+            self.directory.doubt();
+            return Err(Unavailable);
+        };
+        let nodes_in = |value| texts(value).iter().filter_map(|text| node(text)).collect();
+        let (all, mut members): (Vec<_>, Vec<_>) = (nodes_in(all), nodes_in(members));
+        let now = Instant::now();
+        // In this order: who was found is known from now on, whatever is said of the directory.
+        let lacking = self.roll.lacks(&all, now);
+        let is_whole = number(&late) == 0 && now >= known_from;
+        if !is_whole || !self.have_fallen(&link, &lacking).await.unwrap_or(false) {
+            return Err(Unavailable);
+        }
+        members.retain(|node| *node != caller.node);
+        members.sort_unstable();
+        Ok(members)
+    }
+
+    /// Whether all of some nodes have a tombstone; notes those that do.
+    pub(super) async fn have_fallen(
+        &self,
+        link: &Link,
+        nodes: &[NodeId],
+    ) -> Result<bool, RedisError> {
+        let mut all = true;
+        for node in nodes {
+            let mut tombstone = redis::cmd("EXISTS");
+            tombstone.arg(self.keys.of_node("fallen", *node));
+            match number(&link.query(&tombstone).await?) {
+                1 => self.node_fell(*node),
+                _ => all = false,
+            }
+        }
+        Ok(all)
     }
 
     /// Asks every other node that has members of an audience, side by side. A list of connections
@@ -196,6 +231,15 @@ impl<C: LocalConnection> Core<C> {
     pub(super) fn may_answer(&self) -> bool {
         self.bus.standing.holds(Instant::now())
     }
+
+    /// Whether it is a list of which every connection is this node's own: nobody else is asked.
+    pub(super) fn owns_all(&self, audience: &Audience) -> bool {
+        let node = self.inner.node();
+        match audience {
+            Audience::Connections(list) => list.as_slice().iter().all(|id| id.node() == node),
+            _ => false,
+        }
+    }
 }
 
 /// The same reply, said otherwise.
@@ -203,9 +247,5 @@ pub(super) fn then<T, U>(reply: Reply<T>, say: impl FnOnce(T) -> U + Send + 'sta
 where
     T: Unpin + Send + 'static,
 {
-    match reply {
-        Reply::Ready(Some(value)) => Reply::ready(say(value)),
-        Reply::Ready(None) => Reply::Ready(None),
-        Reply::Later(later) => Reply::Later(Box::pin(async move { say(later.await) })),
-    }
+    reply.map(say)
 }

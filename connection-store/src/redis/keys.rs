@@ -7,6 +7,8 @@
 //! {tidegate}:nodes                 hash: node ─► incarnation       who lives, or has died unclaimed
 //! {tidegate}:lease:NODE            incarnation, with the lease's expiry
 //! {tidegate}:fallen:NODE           the tombstone of a node that was claimed or has left, for a week
+//! {tidegate}:whole                 hash: node ─► the last round in which all of it stood here; 0: none yet
+//! {tidegate}:round                 begins anew, one higher, with each link that a node makes again
 //! {tidegate}:born                  when this directory was begun, in milliseconds since 1970
 //! {tidegate}:in:AUDIENCE           set of nodes that have members
 //! {tidegate}:interest:NODE         set of the audiences' names in which NODE stands

@@ -36,6 +36,7 @@ mod standing;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 pub(crate) mod wire;
 
 use std::{
@@ -62,6 +63,7 @@ use self::{
     scripts::Caller,
     standing::Standing,
     supervisor::Wish,
+    unfinished::Unfinished,
     wire::{Answer, Question},
 };
 pub use self::{
@@ -113,7 +115,8 @@ impl<C: LocalConnection> RedisStore<C> {
             roll: Roll::default(),
             probed: watch::Sender::new(0),
         });
-        let core = Arc::new(Core { bus, inner, sends: once::sends() });
+        let core =
+            Arc::new(Core { bus, inner, unfinished: Unfinished::default(), sends: once::sends() });
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (wishes, wished) = mpsc::channel(1);
         let of_thread = Arc::clone(&core);
@@ -126,8 +129,8 @@ impl<C: LocalConnection> RedisStore<C> {
     /// This node's number and whether it can be reached, now and whenever that changes.
     ///
     /// When [`NodeState::lost_leases`] grows, the store has closed every connection of the old number
-    /// with 1012 and goes on under a new one. Whoever ends a connection whose id does not name
-    /// [`ConnectionStore::node`] runs no `$disconnect` for it: another node does.
+    /// with 1012 and goes on under a new one. Another node runs their `$disconnect`, but for those it
+    /// cannot know of: [`ConnectionStore::finishes`] tells.
     pub fn state(&self) -> watch::Receiver<NodeState> {
         self.core.bus.standing.watch()
     }
@@ -145,6 +148,13 @@ impl<C: LocalConnection> RedisStore<C> {
         waiting.map(|waiting| Orphans::new(waiting, Arc::clone(&self.core.bus)))
     }
 
+    /// Takes nothing more over from nodes that die: this one is about to leave. No more
+    /// [`Orphans`] come, none [is ours](Orphan::is_ours) that has not been begun, and what this node
+    /// has claimed is another's as soon as those that were begun are done.
+    pub fn leave_off(&self) {
+        self.core.bus.desk.leave_off();
+    }
+
     /// What the bus has done so far.
     pub fn counts(&self) -> BusCounts {
         self.core.bus.counts()
@@ -152,7 +162,7 @@ impl<C: LocalConnection> RedisStore<C> {
 
     /// Writes what the directory has not yet, and leaves it: other nodes say of this node's
     /// connections that they are gone, and claim those whose facts are still kept. The store reaches
-    /// nobody afterwards. Takes no longer than two commands may.
+    /// nobody afterwards. Takes no longer than three commands may.
     pub async fn leave_cluster(&self) {
         let (left, has_left) = oneshot::channel();
         if self.wishes.send(Wish::Leave(left)).await.is_ok() {
@@ -213,6 +223,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
 
     fn insert(&self, connection: Arc<C>) {
         let id = connection.id();
+        self.core.unfinished.inserted(&connection);
         self.core.inner.insert(Arc::clone(&connection));
         if self.is_own(id) {
             self.accepted(&connection);
@@ -223,7 +234,9 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
     }
 
     fn remove(&self, id: ConnectionId) -> Option<Arc<C>> {
-        self.core.inner.remove(id)
+        let removed = self.core.inner.remove(id);
+        self.core.unfinished.removed(id);
+        removed
     }
 
     fn accepted(&self, connection: &C) {
@@ -234,28 +247,22 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
     }
 
     fn ended(&self, id: ConnectionId) {
+        // First: who writes all that is known reads this, and takes what comes meanwhile as newer.
+        self.core.unfinished.over(id);
         if self.is_own(id) {
             self.bus().directory.forget(id);
         }
     }
 
     fn finishes(&self, id: ConnectionId) -> Reply<bool> {
-        let known = move |bus: &Bus| bus.standing.acts_for(id.node(), Instant::now());
-        if let Some(known) = known(self.bus()) {
-            return Reply::ready(known);
+        // Whoever took this node for dead finishes only those of whom it has found facts.
+        if let Some(acts) = self.bus().standing.acts_for(id.node(), Instant::now()) {
+            return Reply::ready(acts || self.core.unfinished.is_known_here_only(id));
         }
-        let bus = Arc::clone(&self.core.bus);
+        let core = Arc::clone(&self.core);
         Reply::Later(Box::pin(async move {
-            let mut state = bus.standing.watch();
-            loop {
-                // Renewals are not told of: who delivers again has held the number anew, or lost it.
-                // The bus is held here, so that its state is told for as long as anybody waits.
-                let _told = state.wait_for(|it| it.delivers || it.node != id.node()).await.is_ok();
-                if let Some(known) = known(&bus) {
-                    return known;
-                }
-                tokio::time::sleep(bus.options.probing()).await;
-            }
+            core.bus.standing.will_act_for(id.node()).await
+                || core.unfinished.is_known_here_only(id)
         }))
     }
 
@@ -431,6 +438,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
 
     fn shrink(&self) {
         self.core.inner.shrink();
+        self.core.unfinished.shrink();
         self.core.sends.shrink(Instant::now());
     }
 
@@ -512,11 +520,8 @@ impl<C: LocalConnection> Core<C> {
             let except = except_of(&except, self.inner.node());
             send_to_own(&self.inner, scope, own, message.clone(), except, call)
         });
-        if let Audience::Connections(list) = &audience {
-            let node = self.inner.node();
-            if list.as_slice().iter().all(|id| id.node() == node) {
-                return own.unwrap_or_else(|| Reply::ready(Ok(SendReport::default())));
-            }
+        if self.owns_all(&audience) {
+            return own.unwrap_or_else(|| Reply::ready(Ok(SendReport::default())));
         }
         let (bus, scope, call) = (Arc::clone(&self.bus), scope.clone(), call.cloned());
         Reply::Later(Box::pin(async move {

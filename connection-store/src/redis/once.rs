@@ -8,6 +8,9 @@
 //!                                             └ known ─► its report, when there is one
 //! ```
 //!
+//! A list whose connections are all this node's own is this node's to remember: whoever else is asked
+//! asks it.
+//!
 //! A send that failed for want of one node has reached the others: each of them remembers the call by
 //! its name too, and answers a repetition as before.
 //!
@@ -25,11 +28,11 @@ use tokio::time;
 
 use super::{
     core::{Bus, Core},
-    wire::{self, Answer, Body, Question},
+    wire::{self, Body, Question},
 };
 use crate::{
     Audience, CallName, ConnectionId, Invocations, LocalConnection, Message, Reply, Scope,
-    SendReport, Unavailable, once::once,
+    SendReport, Unavailable, once::once, remembered_report::RememberedReport,
 };
 
 /// How long a report is remembered.
@@ -38,8 +41,8 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// Between two looks for a report that another node is making.
 const PAUSE: Duration = Duration::from_millis(20);
 
-pub(super) fn sends() -> Invocations<SendReport> {
-    Invocations::new(Invocations::<SendReport>::DEFAULT_CAPACITY)
+pub(super) fn sends() -> Invocations<RememberedReport> {
+    Invocations::new(Invocations::<RememberedReport>::DEFAULT_CAPACITY)
 }
 
 pub(super) fn send<C: LocalConnection>(
@@ -50,30 +53,34 @@ pub(super) fn send<C: LocalConnection>(
     except: Vec<ConnectionId>,
     call: &CallName,
 ) -> Reply<Result<SendReport, Unavailable>> {
+    if core.owns_all(&audience) {
+        return core.send(scope, audience, message, except, Some(call));
+    }
     let (of, name) = (scope.clone(), call.clone());
-    let target = (audience.clone(), except.clone());
+    let (named, target) = (audience.clone(), (audience.clone(), except.clone()));
     let everywhere = Arc::clone(core);
-    once(&core.sends, scope, target, call, move || {
+    let sent = once(&core.sends, scope, target, call, move || {
         let core = Arc::clone(&everywhere);
         let (scope, audience) = (of.clone(), audience.clone());
         let (message, except) = (message.clone(), except.clone());
         let (name, key) = (name.clone(), key(&core.bus, &scope, &audience, &except, &name));
         Reply::Later(Box::pin(async move {
             let key = key.ok_or(Unavailable)?;
-            match begin(&core.bus, &key).await? {
-                Some(report) => Ok(report),
-                None => {
-                    let sent = core.send(&scope, audience, message, except, Some(&name)).await;
-                    end(&core.bus, &key, sent.as_ref().ok()).await;
-                    sent
-                }
+            if let Some(kept) = begin(&core.bus, &key, &audience).await? {
+                return Ok(kept);
             }
+            let sent = core.send(&scope, audience.clone(), message, except, Some(&name)).await;
+            let kept = sent.map(|report| RememberedReport::of(&report, &audience));
+            end(&core.bus, &key, kept.as_ref().ok()).await;
+            kept
         }))
-    })
+    });
+    sent.map(move |sent| sent.map(|kept| kept.report(&named)))
 }
 
 /// What a call is about, as a key: whatever changes what it does, but for the message, which a
-/// repetition has in common with the first.
+/// repetition has in common with the first. And in which form its answer is kept there: of nodes that
+/// know different ones, none waits for an answer that it cannot read.
 fn key(
     bus: &Bus,
     scope: &Scope,
@@ -90,13 +97,18 @@ fn key(
     };
     // It says how long it is, so the name cannot be taken for a part of it.
     let target = wire::item(0, &Body::Question(target))?;
-    let digest = Sha256::new().chain_update(target).chain_update(call.as_bytes()).finalize();
+    let digest = Sha256::new().chain_update([RememberedReport::FORM]).chain_update(target);
+    let digest = digest.chain_update(call.as_bytes()).finalize();
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Some(bus.keys.of(&format!("call:{digest}")))
 }
 
 /// Marks a call as under way; or gives what it was answered, when that is known.
-async fn begin(bus: &Bus, key: &str) -> Result<Option<SendReport>, Unavailable> {
+async fn begin(
+    bus: &Bus,
+    key: &str,
+    audience: &Audience,
+) -> Result<Option<RememberedReport>, Unavailable> {
     let patience = bus.options.patience();
     let deadline = Instant::now() + patience;
     loop {
@@ -107,9 +119,9 @@ async fn begin(bus: &Bus, key: &str) -> Result<Option<SendReport>, Unavailable> 
         }
         let mut get = redis::cmd("GET");
         if let Value::BulkString(bytes) = ask(bus, get.arg(key)).await?
-            && let Some(report) = read(bytes)
+            && let Some(kept) = RememberedReport::from_bytes(&bytes, audience)
         {
-            return Ok(Some(report));
+            return Ok(Some(kept));
         }
         if Instant::now() >= deadline {
             return Err(Unavailable);
@@ -119,11 +131,12 @@ async fn begin(bus: &Bus, key: &str) -> Result<Option<SendReport>, Unavailable> 
 }
 
 /// Notes what a call was answered, or that it was not made.
-async fn end(bus: &Bus, key: &str, report: Option<&SendReport>) {
-    let note = match report.and_then(write) {
-        Some(report) => {
+async fn end(bus: &Bus, key: &str, kept: Option<&RememberedReport>) {
+    let note = match kept {
+        Some(kept) => {
             let mut set = redis::cmd("SET");
-            set.arg(key).arg(report).arg("PX").arg(REMEMBERED.as_millis().to_string());
+            set.arg(key).arg(kept.to_bytes());
+            set.arg("PX").arg(REMEMBERED.as_millis().to_string());
             set
         }
         None => {
@@ -139,19 +152,4 @@ async fn end(bus: &Bus, key: &str, report: Option<&SendReport>) {
 async fn ask(bus: &Bus, command: &Cmd) -> Result<Value, Unavailable> {
     let link = bus.standing.link().ok_or(Unavailable)?;
     link.query(command).await.map_err(|_| Unavailable)
-}
-
-fn write(report: &SendReport) -> Option<Vec<u8>> {
-    let SendReport { recipients, nodes, gone } = report.clone();
-    // The item's number is free for the nodes.
-    wire::item(nodes.into(), &Body::Answer(Answer::Report { recipients, gone }))
-}
-
-fn read(bytes: Vec<u8>) -> Option<SendReport> {
-    match wire::one_item(&bytes.into())? {
-        (nodes, Body::Answer(Answer::Report { recipients, gone })) => {
-            Some(SendReport { recipients, nodes: nodes.try_into().ok()?, gone })
-        }
-        _ => None,
-    }
 }

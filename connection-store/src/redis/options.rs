@@ -47,58 +47,61 @@ impl RedisOptions {
     /// The shortest lease: below it the network's ordinary delays would look like death.
     pub const MIN_LEASE: Duration = Duration::from_millis(300);
 
-    /// The servers at `urls`: one of `redis://`, `rediss://` or `redis+unix://` for a single server;
-    /// one of `redis+sentinel://host:port,host:port/master-name[/database]` (`rediss+sentinel://`
-    /// where the Redis behind it speaks TLS); several of the first two for a Redis Cluster.
-    /// User and password stand before an `@`, percent-encoded.
+    /// The server at `url`: `redis://`, `rediss://` or `redis+unix://` for a single one;
+    /// `redis+sentinel://host:port,host:port/master-name[/database]` (`rediss+sentinel://` where the
+    /// Redis behind it speaks TLS) for the one that sentinels name. User and password stand before an
+    /// `@`, percent-encoded.
     ///
     /// A lease of 10 s, the prefix `tidegate`, and 5 s for an answer, unless said otherwise.
     ///
     /// # Errors
+    /// How the url is wrong, without its text.
+    pub fn new(url: &str) -> Result<Self, InvalidRedisUrl> {
+        let servers = if is_sentinel(url) {
+            sentinel_servers(url)
+        } else {
+            server(url).map(|server| Servers::One(Box::new(server)))
+        };
+        servers.map(Self::of).map_err(|problem| invalid(0, problem))
+    }
+
+    /// The Redis Cluster to which the nodes at `urls` belong, of which one is enough: `redis://` or
+    /// `rediss://` each. The rest is as with [`Self::new`].
+    ///
+    /// # Errors
     /// Which url is wrong, by its place (from 1) and not by its text, and how.
-    pub fn new<S: AsRef<str>>(urls: &[S]) -> Result<Self, InvalidRedisUrl> {
-        let invalid = |place: usize, problem: &str| InvalidRedisUrl {
-            place: place + 1,
-            problem: problem.to_owned(),
-        };
-        let sentinel =
-            |url: &str| url.starts_with("redis+sentinel:") || url.starts_with("rediss+sentinel:");
-        let servers = match urls {
-            [] => return Err(invalid(0, "is missing")),
-            [only] if sentinel(only.as_ref()) => {
-                sentinel_servers(only.as_ref()).map_err(|problem| invalid(0, problem))?
+    pub fn cluster<S: AsRef<str>>(urls: &[S]) -> Result<Self, InvalidRedisUrl> {
+        if urls.is_empty() {
+            return Err(invalid(0, "is missing"));
+        }
+        let read = |(place, url): (usize, &S)| {
+            let url = url.as_ref();
+            if is_sentinel(url) {
+                let problem = "is a sentinel's: name all sentinels in one url, and no list";
+                return Err(invalid(place, problem));
             }
-            [only] => Servers::One(Box::new(
-                server(only.as_ref()).map_err(|problem| invalid(0, problem))?,
-            )),
-            several => {
-                let read = |(place, url): (usize, &S)| {
-                    let url = url.as_ref();
-                    if sentinel(url) {
-                        return Err(invalid(
-                            place,
-                            "is a sentinel's: name all sentinels in one url",
-                        ));
-                    }
-                    let info = server(url).map_err(|problem| invalid(place, problem))?;
-                    if info.redis_settings().db() != 0 {
-                        return Err(invalid(place, "names a database: a cluster has only 0"));
-                    }
-                    Ok(info)
-                };
-                let nodes: Vec<_> =
-                    several.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-                ClusterClient::new(nodes.clone())
-                    .map_err(|_| invalid(1, "differs from the first in user, password or TLS"))?;
-                Servers::Cluster(nodes)
+            let info = server(url).map_err(|problem| invalid(place, problem))?;
+            if matches!(info.addr(), ConnectionAddr::Unix(_)) {
+                return Err(invalid(place, "is a socket's: a cluster's nodes have ports"));
             }
+            if info.redis_settings().db() != 0 {
+                return Err(invalid(place, "names a database: a cluster has only 0"));
+            }
+            Ok(info)
         };
-        Ok(Self {
+        let nodes: Vec<_> = urls.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        ClusterClient::new(nodes.clone())
+            .map_err(|_| invalid(1, "differs from the first in user, password or TLS"))?;
+        Ok(Self::of(Servers::Cluster(nodes)))
+    }
+
+    fn of(servers: Servers) -> Self {
+        Self {
             servers,
             lease: Duration::from_secs(10),
             prefix: "tidegate".to_owned(),
             answer_within: Duration::from_secs(5),
-        })
+        }
     }
 
     /// A node that is silent for this long is dead: `[store] node_lease_s`. At least
@@ -144,15 +147,23 @@ impl RedisOptions {
         (self.lease / 3).min(Duration::from_secs(2))
     }
 
-    /// Between two renewals of the lease, and between two looks at the others'.
+    /// Between two looks at the others' leases.
     pub(super) fn renewal(&self) -> Duration {
         self.lease / 3
     }
 
-    /// Between two probes of the bus.
+    /// Between two probes of the bus, each of which is followed by a renewal of the lease.
     pub(super) fn probing(&self) -> Duration {
         (self.lease / 3).min(Duration::from_secs(1))
     }
+}
+
+fn invalid(place: usize, problem: &str) -> InvalidRedisUrl {
+    InvalidRedisUrl { place: place + 1, problem: problem.to_owned() }
+}
+
+fn is_sentinel(url: &str) -> bool {
+    url.starts_with("redis+sentinel:") || url.starts_with("rediss+sentinel:")
 }
 
 fn server(url: &str) -> Result<ConnectionInfo, &'static str> {
@@ -207,28 +218,32 @@ pub struct InvalidRedisUrl {
 mod tests {
     use super::*;
 
-    fn refused(urls: &[&str]) -> String {
-        RedisOptions::new(urls).unwrap_err().to_string()
+    fn refused(options: Result<RedisOptions, InvalidRedisUrl>) -> String {
+        options.unwrap_err().to_string()
     }
 
     #[test]
     fn each_kind_of_server_is_read_from_its_urls() {
-        for (urls, kind) in [
-            (vec!["redis://127.0.0.1:6379"], "one"),
-            (vec!["rediss://user:pass%40word@redis.example.com:6380/3"], "one"),
-            (vec!["redis+unix:///run/redis.sock"], "one"),
-            (vec!["redis+sentinel://a:26379,b,10.0.0.1:1/main"], "sentinel"),
-            (vec!["rediss+sentinel://user:secret@a/main/2"], "sentinel"),
-            (vec!["redis://a:1", "redis://b:2"], "cluster"),
+        for (url, kind) in [
+            ("redis://127.0.0.1:6379", "one"),
+            ("rediss://user:pass%40word@redis.example.com:6380/3", "one"),
+            ("redis+unix:///run/redis.sock", "one"),
+            ("redis+sentinel://a:26379,b,10.0.0.1:1/main", "sentinel"),
+            ("rediss+sentinel://user:secret@a/main/2", "sentinel"),
         ] {
-            let options = RedisOptions::new(&urls).unwrap();
-            assert!(format!("{options:?}").contains(kind), "{urls:?}");
+            let options = RedisOptions::new(url).unwrap();
+            assert!(format!("{options:?}").contains(kind), "{url}");
+        }
+        // One address is what a cluster that somebody else runs often has.
+        for urls in [&["redis://a:1", "redis://b:2"][..], &["rediss://:secret@a:1"]] {
+            let options = RedisOptions::cluster(urls).unwrap();
+            assert!(format!("{options:?}").contains("cluster"), "{urls:?}");
         }
     }
 
     #[test]
     fn the_sentinels_are_named_and_the_database_is_behind_them() {
-        let options = RedisOptions::new(&["redis+sentinel://u:p@a:1,b/main/2"]).unwrap();
+        let options = RedisOptions::new("redis+sentinel://u:p@a:1,b/main/2").unwrap();
         let Servers::Sentinel { sentinels, master, database } = options.servers() else {
             panic!("it is sentinels");
         };
@@ -240,27 +255,35 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_named_by_its_place_and_never_shown() {
-        for (urls, told) in [
-            (vec![], "redis url 1 is missing"),
-            (vec!["http://user:secret@a"], "redis url 1 is none of"),
-            (vec!["redis://user:secret@a:port"], "redis url 1 is no redis url"),
-            (vec!["redis+sentinel://user:secret@a"], "redis url 1 is not redis+sentinel://"),
-            (vec!["redis+sentinel://a/"], "redis url 1 is not redis+sentinel://"),
-            (vec!["redis://a", "redis+sentinel://a/m"], "redis url 2 is a sentinel's"),
-            (vec!["redis://a", "redis://a/1"], "redis url 2 names a database"),
-            (vec!["redis://a", "rediss://:secret@b"], "redis url 2 differs"),
+        for (url, told) in [
+            ("http://user:secret@a", "redis url 1 is none of"),
+            ("redis://user:secret@a:port", "redis url 1 is no redis url"),
+            ("redis+sentinel://user:secret@a", "redis url 1 is not redis+sentinel://"),
+            ("redis+sentinel://a/", "redis url 1 is not redis+sentinel://"),
         ] {
-            let refused = refused(&urls);
+            let refused = refused(RedisOptions::new(url));
             assert!(refused.starts_with(told), "{refused}");
             assert!(!refused.contains("secret"), "{refused}");
         }
-        let options = RedisOptions::new(&["redis://user:secret@a"]).unwrap();
+        for (urls, told) in [
+            (vec![], "redis url 1 is missing"),
+            (vec!["redis://a", "redis+sentinel://a/m"], "redis url 2 is a sentinel's"),
+            (vec!["redis+sentinel://u:secret@a/m"], "redis url 1 is a sentinel's"),
+            (vec!["redis+unix:///a?pass=secret"], "redis url 1 is a socket's"),
+            (vec!["redis://a", "redis://a/1"], "redis url 2 names a database"),
+            (vec!["redis://a", "rediss://:secret@b"], "redis url 2 differs"),
+        ] {
+            let refused = refused(RedisOptions::cluster(&urls));
+            assert!(refused.starts_with(told), "{refused}");
+            assert!(!refused.contains("secret"), "{refused}");
+        }
+        let options = RedisOptions::new("redis://user:secret@a").unwrap();
         assert!(!format!("{options:?}").contains("secret"));
     }
 
     #[test]
     fn a_lease_is_never_too_short_and_a_prefix_names_no_hash_tag() {
-        let options = RedisOptions::new(&["redis://a"]).unwrap();
+        let options = RedisOptions::new("redis://a").unwrap();
         let options = options.lease(Duration::ZERO).prefix("{a}b");
         assert_eq!(options.lease_time(), RedisOptions::MIN_LEASE);
         assert_eq!(options.prefix_text(), "ab");

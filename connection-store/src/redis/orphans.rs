@@ -6,10 +6,12 @@
 //! ```text
 //! survey ──► claim (fenced) ──► feed: HSCAN orphans ──► [64 wait] ──► Orphan ──► done ──► HDEL
 //!                                                                       └─ dropped: once more
+//! leave off ──► nothing more is claimed or handed out; what is under way is done ──► release
 //! ```
 //!
-//! Holds always: a node's connections are handed out by one living node, which holds its lease
-//! meanwhile; one that is done is not handed out again, unless this node dies between the two.
+//! Holds always: a node's connections are handed out by one living node, which holds its lease and
+//! has its link meanwhile; one that is done is not handed out again, unless this node dies between
+//! the two; a claim is released when none of its connections is in anybody's hands.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -47,13 +49,22 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// The next one, when there is one. `None` when the store is no more.
+    /// The next one, when there is one. `None` when the store is no more, or takes nothing over any
+    /// more.
     pub async fn next(&mut self) -> Option<Orphan> {
         loop {
-            let orphan = self.waiting.recv().await?;
+            let desk = &self.bus.desk;
+            let orphan = tokio::select! {
+                orphan = self.waiting.recv() => orphan?,
+                () = desk.has_left_off() => {
+                    // Nobody takes those that wait, nor one that is just being handed out.
+                    self.waiting.close();
+                    while self.waiting.recv().await.is_some() {}
+                    return None;
+                }
+            };
             // It may have waited for long, and somebody else's have become meanwhile.
-            let standing = &self.bus.standing;
-            if standing.holds(Instant::now()) && standing.caller() == orphan.claimer {
+            if orphan.is_ours() {
                 return Some(orphan);
             }
         }
@@ -68,7 +79,7 @@ pub struct Orphan {
     facts: Bytes,
     dead: NodeId,
     claimer: Caller,
-    desk: Arc<Desk>,
+    bus: Arc<Bus>,
     is_done: bool,
 }
 
@@ -84,6 +95,14 @@ impl Orphan {
         &self.facts
     }
 
+    /// Whether it is for this node to run its `$disconnect`, if that is begun at once. Once `false`,
+    /// it is to be dropped: others may have taken it over, or may do so before they can be told what
+    /// is done here.
+    pub fn is_ours(&self) -> bool {
+        let is_ours = self.bus.standing.acts_as(self.claimer, Instant::now());
+        is_ours && !self.bus.desk.leaves_off()
+    }
+
     /// Its `$disconnect` has been run.
     pub fn done(mut self) {
         self.is_done = true;
@@ -92,7 +111,7 @@ impl Orphan {
 
 impl Drop for Orphan {
     fn drop(&mut self) {
-        self.desk.give_back(self.dead, self.id, self.is_done);
+        self.bus.desk.give_back(self.dead, self.id, self.is_done);
     }
 }
 
@@ -108,19 +127,32 @@ pub(super) struct Desk {
     ledger: Mutex<Ledger>,
     finished: Notify,
     claimed: watch::Sender<Vec<NodeId>>,
+    leaves_off: watch::Sender<bool>,
+    /// Something that was handed out is so no more.
+    freed: Notify,
 }
 
 #[derive(Default)]
 struct Ledger {
     handed_out: HashSet<(NodeId, ConnectionId)>,
     done: BTreeMap<NodeId, Vec<Vec<u8>>>,
+    /// Forgotten since the last scan was sent: what it found may be older.
+    forgotten: HashSet<(NodeId, ConnectionId)>,
+    /// Nothing more is handed out.
+    is_closed: bool,
 }
 
 impl Desk {
     pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<Orphan>) {
         let (queue, waiting) = mpsc::channel(WAITING);
-        let (ledger, finished) = (Mutex::default(), Notify::new());
-        let desk = Self { queue, ledger, finished, claimed: watch::Sender::new(Vec::new()) };
+        let desk = Self {
+            queue,
+            ledger: Mutex::default(),
+            finished: Notify::new(),
+            claimed: watch::Sender::new(Vec::new()),
+            leaves_off: watch::Sender::new(false),
+            freed: Notify::new(),
+        };
         (Arc::new(desk), waiting)
     }
 
@@ -137,33 +169,81 @@ impl Desk {
             self.finished.notify_one();
         } else {
             self.ledger(|ledger| ledger.handed_out.remove(&(dead, id)));
+            self.freed.notify_one();
         }
+    }
+
+    /// Nothing more is claimed, nothing more handed out, and claims are released.
+    pub(super) fn leave_off(&self) {
+        self.ledger(|ledger| ledger.is_closed = true);
+        self.leaves_off.send_replace(true);
+    }
+
+    fn leaves_off(&self) -> bool {
+        *self.leaves_off.borrow()
+    }
+
+    async fn has_left_off(&self) {
+        // It fails only without the desk.
+        let _ = self.leaves_off.subscribe().wait_for(|leaves| *leaves).await;
+    }
+
+    /// Whether none of a dead node's connections is in anybody's hands, or done and not noted yet.
+    fn has_all_back(&self, dead: NodeId) -> bool {
+        self.ledger(|ledger| {
+            !ledger.done.contains_key(&dead)
+                && !ledger.handed_out.iter().any(|(node, _)| *node == dead)
+        })
     }
 }
 
 /// Claims nodes that have died, and tidies up after them, for as long as the link works.
 pub(super) async fn survey(bus: &Bus, link: &Link, caller: Caller, from: Instant) -> End {
-    time::sleep_until(from.into()).await;
-    loop {
+    let desk = &bus.desk;
+    tokio::select! {
+        () = time::sleep_until(from.into()) => {}
+        () = desk.has_left_off() => {}
+    }
+    while !desk.leaves_off() {
         if let Err(end) = look_around(bus, link, caller).await {
             return end;
         }
-        time::sleep(bus.options.renewal()).await;
+        tokio::select! {
+            () = time::sleep(bus.options.renewal()) => {}
+            () = desk.has_left_off() => {}
+        }
+    }
+    loop {
+        if let Err(end) = release(bus, link, caller).await {
+            return end;
+        }
+        desk.freed.notified().await;
     }
 }
 
-async fn look_around(bus: &Bus, link: &Link, caller: Caller) -> Result<(), End> {
+/// Leaves to others what this node has claimed, as far as nothing of it is under way here.
+async fn release(bus: &Bus, link: &Link, caller: Caller) -> Result<(), End> {
+    let (_dead, _abandoned, mine) = look(bus, link, caller).await?;
+    for dead in mine.into_iter().filter(|dead| bus.desk.has_all_back(*dead)) {
+        link.query(&caller.release(&bus.keys, dead)).await?;
+    }
+    Ok(())
+}
+
+/// Who is dead, whose claimer is, and whom this node has claimed.
+async fn look(
+    bus: &Bus,
+    link: &Link,
+    caller: Caller,
+) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<NodeId>), End> {
     let mut parts = listed(link.query(&caller.survey(&bus.keys)).await?).into_iter();
     let mut next = || texts(parts.next().unwrap_or(Value::Nil));
-    let (dead, abandoned, mine, all) = (next(), next(), next(), next());
-    let mut mine: Vec<NodeId> = mine.iter().filter_map(|text| node(text)).collect();
-    for missing in bus.roll.call(all.iter().filter_map(|text| node(text))) {
-        let mut tombstone = redis::cmd("EXISTS");
-        let tombstone = tombstone.arg(bus.keys.of_node("fallen", missing));
-        if number(&link.query(tombstone).await?) == 1 {
-            bus.node_fell(missing);
-        }
-    }
+    let (dead, abandoned, mine) = (next(), next(), next());
+    Ok((dead, abandoned, mine.iter().filter_map(|text| node(text)).collect()))
+}
+
+async fn look_around(bus: &Bus, link: &Link, caller: Caller) -> Result<(), End> {
+    let (dead, abandoned, mut mine) = look(bus, link, caller).await?;
     for pair in dead.chunks_exact(2) {
         let claim = caller.claim(&bus.keys, &pair[0], &pair[1]);
         if number(&link.query(&claim).await?) == 1 {
@@ -188,7 +268,7 @@ async fn look_around(bus: &Bus, link: &Link, caller: Caller) -> Result<(), End> 
 }
 
 /// Hands orphans out, for as long as the link works.
-pub(super) async fn feed(bus: &Bus, link: &Link, caller: Caller) -> End {
+pub(super) async fn feed(bus: &Arc<Bus>, link: &Link, caller: Caller) -> End {
     let desk = &bus.desk;
     let mut claimed = desk.claimed.subscribe();
     loop {
@@ -204,12 +284,13 @@ pub(super) async fn feed(bus: &Bus, link: &Link, caller: Caller) -> End {
     }
 }
 
-async fn feed_from(bus: &Bus, link: &Link, claimer: Caller, dead: NodeId) -> Result<(), End> {
+async fn feed_from(bus: &Arc<Bus>, link: &Link, claimer: Caller, dead: NodeId) -> Result<(), End> {
     let (desk, key) = (&bus.desk, bus.keys.of_node("orphans", dead));
     let mut cursor = b"0".to_vec();
     loop {
         let mut scan = redis::cmd("HSCAN");
         scan.arg(&key).arg(cursor).arg("COUNT").arg(BATCH);
+        desk.ledger(|ledger| ledger.forgotten.clear());
         let mut scanned = listed(link.query(&scan).await?).into_iter();
         cursor = match scanned.next() {
             Some(Value::BulkString(cursor)) => cursor,
@@ -228,10 +309,10 @@ async fn feed_from(bus: &Bus, link: &Link, claimer: Caller, dead: NodeId) -> Res
             if !bus.standing.holds(Instant::now()) {
                 return Err(End::Broken);
             }
-            if desk.ledger(|ledger| ledger.handed_out.insert((dead, parsed))) {
+            if desk.ledger(|ledger| ledger.hand_out(dead, parsed)) {
                 bus.counters.orphans.add(1);
-                let (facts, desk) = (facts.into(), Arc::clone(desk));
-                place.send(Orphan { id: parsed, facts, dead, claimer, desk, is_done: false });
+                let (facts, bus) = (facts.into(), Arc::clone(bus));
+                place.send(Orphan { id: parsed, facts, dead, claimer, bus, is_done: false });
             }
         }
         if cursor == b"0" {
@@ -242,25 +323,39 @@ async fn feed_from(bus: &Bus, link: &Link, claimer: Caller, dead: NodeId) -> Res
 
 /// Has the directory forget orphans that are done, for as long as the link works.
 pub(super) async fn forget(bus: &Bus, link: &Link, caller: Caller) -> End {
-    let desk = &bus.desk;
     loop {
-        // They stay in the ledger until the directory has answered: this may be cut off anywhere.
-        while let Some((dead, ids)) = desk.ledger(|ledger| {
-            let (dead, ids) = ledger.done.first_key_value()?;
-            Some((*dead, ids[..ids.len().min(BATCH)].to_vec()))
-        }) {
-            if let Err(error) = link.query(&caller.forget(&bus.keys, dead, &ids)).await {
-                return error.into();
-            }
-            desk.ledger(|ledger| ledger.forgotten(dead, &ids));
+        if let Err(end) = forget_done(bus, link, caller).await {
+            return end;
         }
-        desk.finished.notified().await;
+        bus.desk.finished.notified().await;
     }
 }
 
+/// Has the directory forget the orphans that are done by now.
+pub(super) async fn forget_done(bus: &Bus, link: &Link, caller: Caller) -> Result<(), End> {
+    let desk = &bus.desk;
+    // They stay in the ledger until the directory has answered: this may be cut off anywhere.
+    while let Some((dead, ids)) = desk.ledger(|ledger| {
+        let (dead, ids) = ledger.done.first_key_value()?;
+        Some((*dead, ids[..ids.len().min(BATCH)].to_vec()))
+    }) {
+        link.query(&caller.forget(&bus.keys, dead, &ids)).await?;
+        desk.ledger(|ledger| ledger.forget(dead, &ids));
+        desk.freed.notify_one();
+    }
+    Ok(())
+}
+
 impl Ledger {
+    /// Whether an orphan that a scan has found is to be handed out.
+    fn hand_out(&mut self, dead: NodeId, id: ConnectionId) -> bool {
+        !self.is_closed
+            && !self.forgotten.contains(&(dead, id))
+            && self.handed_out.insert((dead, id))
+    }
+
     /// The first of a dead node's orphans that are done are in the directory no more.
-    fn forgotten(&mut self, dead: NodeId, ids: &[Vec<u8>]) {
+    fn forget(&mut self, dead: NodeId, ids: &[Vec<u8>]) {
         if let Some(done) = self.done.get_mut(&dead) {
             done.drain(..ids.len().min(done.len()));
             if done.is_empty() {
@@ -268,8 +363,10 @@ impl Ledger {
             }
         }
         for id in ids {
-            let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-            id.map(|id| self.handed_out.remove(&(dead, id)));
+            if let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()) {
+                self.handed_out.remove(&(dead, id));
+                self.forgotten.insert((dead, id));
+            }
         }
     }
 }

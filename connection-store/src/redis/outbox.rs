@@ -246,9 +246,13 @@ fn pack(bus: &Bus, taken: impl Iterator<Item = Outgoing>) -> Vec<Parcel> {
 
 /// Why nobody listens at a node's inbox: it is dead, or not there for a moment.
 async fn absence(bus: &Bus, link: &Link, node: NodeId) -> DeliveryError {
-    let mut command = redis::cmd("HEXISTS");
-    command.arg(bus.keys.of("nodes")).arg(node.to_string());
-    match link.query(&command).await {
+    let mut entry = redis::cmd("HEXISTS");
+    entry.arg(bus.keys.of("nodes")).arg(node.to_string());
+    // In this order, and one behind the other: who leaves between the two has its tombstone.
+    let lacking = [node];
+    let (entry, has_fallen) = tokio::join!(link.query(&entry), bus.have_fallen(link, &lacking));
+    match entry {
+        _ if has_fallen.is_ok_and(|has_fallen| has_fallen) => DeliveryError::Gone,
         // A directory that was just written may lack nodes that live.
         Ok(Value::Int(0)) if bus.standing.is_settled(Instant::now()) => DeliveryError::Gone,
         Ok(Value::Boolean(false)) if bus.standing.is_settled(Instant::now()) => DeliveryError::Gone,

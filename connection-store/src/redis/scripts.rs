@@ -6,7 +6,9 @@
 //! Each script names the directory's prefix as its only key, for a cluster's sake; all others have
 //! the same hash tag. Each is sent whole: they are short, and a server that restarts knows none.
 //!
-//! Holds always: who has no lease changes nothing, but for taking one.
+//! Holds always: who has no lease changes nothing, but for taking one. A server whose memory is full
+//! (`OOM`) refuses nothing but what [`WRITE`] adds, and then nothing of that script is done: leases are
+//! kept and what is no more needed is taken out, so there is room again.
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
@@ -14,21 +16,43 @@ use redis::{Cmd, Value};
 use super::keys::Keys;
 use crate::{ConnectionId, NodeId};
 
-/// Takes or renews a lease. Gives {whether the directory knew the node, the directory's age in ms}, or
-/// {-1, 0} where the number is another's or has a tombstone.
-const HOLD: &str = r"
-local p, node, inc, ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+/// Takes or renews a lease, and marks what the directory has of the node. Gives {whether the directory
+/// knew the node, the directory's age in ms, its round, all nodes}, or {-1} where the number is
+/// another's or has a tombstone.
+const HOLD: &str = r"#!lua flags=allow-oom
+local p, node, inc, ms, as = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local held = redis.call('HGET', p..':nodes', node)
-if (held and held ~= inc) or redis.call('EXISTS', p..':fallen:'..node) == 1 then return {-1, 0} end
+if (held and held ~= inc) or redis.call('EXISTS', p..':fallen:'..node) == 1 then return {-1} end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('SET', p..':born', string.format('%d', now), 'NX')
 redis.call('SET', p..':lease:'..node, inc, 'PX', ms)
 redis.call('HSET', p..':nodes', node, inc)
-return {held and 1 or 0, now - redis.call('GET', p..':born')}";
+redis.call('SET', p..':round', 1, 'NX')
+if as == 'back' then redis.call('INCR', p..':round') end
+local round = redis.call('GET', p..':round')
+if as == 'new' or (as == 'whole' and held) then redis.call('HSET', p..':whole', node, round)
+elseif as == 'lacking' then redis.call('HSET', p..':whole', node, 0)
+else redis.call('HSETNX', p..':whole', node, 0) end
+local age = now - redis.call('GET', p..':born')
+return {held and 1 or 0, age, tonumber(round), redis.call('HKEYS', p..':nodes')}";
 
-/// Writes interest and facts: counts of audiences that have members, of those that have none, of
-/// facts, and of facts to forget; then all of these. Gives 0 where the node lives no more.
+/// Gives {all nodes; how many others have not been whole since a round; the nodes that have members of an
+/// audience}, or nothing where the caller is not in the directory. Who has no mark is of a release that
+/// made none.
+const LOOK_UP: &str = r"
+local p, node, inc, audience, since = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+if redis.call('HGET', p..':nodes', node) ~= inc then return {} end
+local nodes, late = redis.call('HKEYS', p..':nodes'), 0
+local marks = redis.call('HMGET', p..':whole', unpack(nodes))
+for i = 1, #nodes do
+  if nodes[i] ~= node and marks[i] and tonumber(marks[i]) < since then late = late + 1 end
+end
+return {nodes, late, redis.call('SMEMBERS', audience)}";
+
+/// Writes interest and facts: counts of audiences that have members, of facts, of audiences that have
+/// none, and of facts to forget; then all of these. Gives 0 where the node lives no more. What adds comes
+/// first: only a script's first change can be refused.
 const WRITE: &str = r"
 local p, node, inc = KEYS[1], ARGV[1], ARGV[2]
 if redis.call('HGET', p..':nodes', node) ~= inc then return 0 end
@@ -37,22 +61,21 @@ for _ = 1, ARGV[3] do
   redis.call('SADD', ARGV[i], node); redis.call('SADD', p..':interest:'..node, ARGV[i]); i = i + 1
 end
 for _ = 1, ARGV[4] do
-  redis.call('SREM', ARGV[i], node); redis.call('SREM', p..':interest:'..node, ARGV[i]); i = i + 1
+  redis.call('HSET', p..':facts:'..node, ARGV[i], ARGV[i + 1]); i = i + 2
 end
 for _ = 1, ARGV[5] do
-  redis.call('HSET', p..':facts:'..node, ARGV[i], ARGV[i + 1]); i = i + 2
+  redis.call('SREM', ARGV[i], node); redis.call('SREM', p..':interest:'..node, ARGV[i]); i = i + 1
 end
 for _ = 1, ARGV[6] do redis.call('HDEL', p..':facts:'..node, ARGV[i]); i = i + 1 end
 return 1";
 
 /// Gives {nodes without a lease, and their incarnations; claimed nodes without a living claimer, and the
-/// claimer of each; nodes claimed by the caller; all nodes}.
+/// claimer of each; nodes claimed by the caller}.
 const SURVEY: &str = r"
 local p, me = KEYS[1], ARGV[1]..':'..ARGV[2]
-local dead, abandoned, mine, all = {}, {}, {}, {}
+local dead, abandoned, mine = {}, {}, {}
 local nodes = redis.call('HGETALL', p..':nodes')
 for i = 1, #nodes, 2 do
-  all[#all + 1] = nodes[i]
   if redis.call('EXISTS', p..':lease:'..nodes[i]) == 0 then
     dead[#dead + 1] = nodes[i]; dead[#dead + 1] = nodes[i + 1]
   end
@@ -65,16 +88,17 @@ for i = 1, #claims, 2 do
     abandoned[#abandoned + 1] = claims[i]; abandoned[#abandoned + 1] = claims[i + 1]
   end
 end
-return {dead, abandoned, mine, all}";
+return {dead, abandoned, mine}";
 
 /// Claims a dead node, for good. Gives 1 to one caller only.
-const CLAIM: &str = r"
+const CLAIM: &str = r"#!lua flags=allow-oom
 local p, node, inc, dead, dead_inc = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('GET', p..':lease:'..node) ~= inc then return 0 end
 if redis.call('HGET', p..':nodes', dead) ~= dead_inc then return 0 end
 if redis.call('EXISTS', p..':lease:'..dead) == 1 then return 0 end
 redis.call('SET', p..':fallen:'..dead, dead_inc, 'EX', 604800)
 redis.call('HDEL', p..':nodes', dead)
+redis.call('HDEL', p..':whole', dead)
 redis.call('HSET', p..':claims', dead, node..':'..inc)
 for from, to in pairs({facts = 'orphans', interest = 'cleaning'}) do
   if redis.call('EXISTS', p..':'..from..':'..dead) == 1 then
@@ -84,7 +108,7 @@ end
 return 1";
 
 /// Takes over what a claimer left that has died as well. Gives 1 to one caller only.
-const INHERIT: &str = r"
+const INHERIT: &str = r"#!lua flags=allow-oom
 local p, node, inc, dead, claimer = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('GET', p..':lease:'..node) ~= inc then return 0 end
 if redis.call('HGET', p..':claims', dead) ~= claimer then return 0 end
@@ -93,9 +117,16 @@ if by and redis.call('GET', p..':lease:'..by) == by_inc then return 0 end
 redis.call('HSET', p..':claims', dead, node..':'..inc)
 return 1";
 
+/// Leaves a claim to whoever takes it over. Gives 1 to the claimer only.
+const RELEASE: &str = r"#!lua flags=allow-oom
+local p, dead = KEYS[1], ARGV[3]
+if redis.call('HGET', p..':claims', dead) ~= ARGV[1]..':'..ARGV[2] then return 0 end
+redis.call('HSET', p..':claims', dead, 'nobody')
+return 1";
+
 /// Takes some of a dead node's interest out, and ends the claim where nothing is left to do. Gives 1 where
 /// some is left, 2 where the claim has ended.
-const CLEAN: &str = r"
+const CLEAN: &str = r"#!lua flags=allow-oom
 local p, dead = KEYS[1], ARGV[3]
 if redis.call('HGET', p..':claims', dead) ~= ARGV[1]..':'..ARGV[2] then return 0 end
 for _, audience in ipairs(redis.call('SPOP', p..':cleaning:'..dead, 500)) do
@@ -107,7 +138,7 @@ redis.call('HDEL', p..':claims', dead)
 return 2";
 
 /// Forgets orphans that are done, if their node is still claimed by the caller.
-const FORGET: &str = r"
+const FORGET: &str = r"#!lua flags=allow-oom
 local p, dead = KEYS[1], ARGV[3]
 if redis.call('HGET', p..':claims', dead) ~= ARGV[1]..':'..ARGV[2] then return 0 end
 for i = 4, #ARGV do redis.call('HDEL', p..':orphans:'..dead, ARGV[i]) end
@@ -115,18 +146,24 @@ return 1";
 
 /// Leaves in order, with a tombstone, for whoever still waits for its answer. Facts that are left make
 /// the node one that has died: a survivor claims it.
-const LEAVE: &str = r"
+const LEAVE: &str = r"#!lua flags=allow-oom
 local p, node, inc = KEYS[1], ARGV[1], ARGV[2]
 if redis.call('HGET', p..':nodes', node) ~= inc then return 0 end
 redis.call('DEL', p..':lease:'..node)
 if redis.call('EXISTS', p..':facts:'..node) == 1 then return 1 end
 redis.call('SET', p..':fallen:'..node, inc, 'EX', 604800)
 redis.call('HDEL', p..':nodes', node)
+redis.call('HDEL', p..':whole', node)
 if redis.call('EXISTS', p..':interest:'..node) == 1 then
   redis.call('RENAME', p..':interest:'..node, p..':cleaning:'..node)
   redis.call('HSET', p..':claims', node, 'nobody')
 end
 return 2";
+
+/// Writes a tombstone where there is none, for some milliseconds.
+const BURY: &str = r"#!lua flags=allow-oom
+redis.call('SET', KEYS[1]..':fallen:'..ARGV[3], '', 'PX', ARGV[4], 'NX')
+return 1";
 
 /// Who calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,24 +181,36 @@ impl Caller {
         command
     }
 
-    pub(super) fn hold(self, keys: &Keys, lease_ms: u128) -> Cmd {
+    pub(super) fn hold(self, keys: &Keys, lease_ms: u128, as_what: Hold) -> Cmd {
         let mut command = self.script(keys, HOLD);
-        command.arg(lease_ms.to_string());
+        command.arg(lease_ms.to_string()).arg(match as_what {
+            Hold::New => "new",
+            Hold::Back => "back",
+            Hold::On => "on",
+            Hold::Whole => "whole",
+            Hold::Lacking => "lacking",
+        });
+        command
+    }
+
+    pub(super) fn look_up(self, keys: &Keys, audience: &[u8], since: u64) -> Cmd {
+        let mut command = self.script(keys, LOOK_UP);
+        command.arg(audience).arg(since);
         command
     }
 
     pub(super) fn write(self, keys: &Keys, changes: &Changes) -> Cmd {
         let mut command = self.script(keys, WRITE);
-        command.arg(changes.joined.len()).arg(changes.left.len());
-        command.arg(changes.facts.len()).arg(changes.forgotten.len());
-        for audience in changes.joined.iter().chain(&changes.left) {
+        command.arg(changes.joined.len()).arg(changes.facts.len());
+        command.arg(changes.left.len()).arg(changes.forgotten.len());
+        for audience in &changes.joined {
             command.arg(audience.as_slice());
         }
         for (id, facts) in &changes.facts {
             command.arg(id.as_str()).arg(facts.as_ref());
         }
-        for id in &changes.forgotten {
-            command.arg(id.as_slice());
+        for name in changes.left.iter().chain(&changes.forgotten) {
+            command.arg(name.as_slice());
         }
         command
     }
@@ -182,6 +231,12 @@ impl Caller {
         command
     }
 
+    pub(super) fn release(self, keys: &Keys, dead: NodeId) -> Cmd {
+        let mut command = self.script(keys, RELEASE);
+        command.arg(dead.to_string());
+        command
+    }
+
     pub(super) fn clean(self, keys: &Keys, dead: NodeId) -> Cmd {
         let mut command = self.script(keys, CLEAN);
         command.arg(dead.to_string());
@@ -197,9 +252,32 @@ impl Caller {
         command
     }
 
+    pub(super) fn bury(self, keys: &Keys, fallen: NodeId, for_ms: u128) -> Cmd {
+        let mut command = self.script(keys, BURY);
+        command.arg(fallen.to_string()).arg(for_ms.max(1).to_string());
+        command
+    }
+
     pub(super) fn leave(self, keys: &Keys) -> Cmd {
         self.script(keys, LEAVE)
     }
+}
+
+/// What a node says of itself with its lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Hold {
+    /// It has no members: there is nothing that the directory could lack.
+    New,
+    /// It has a new link. The directory may have lost anything, of any node: a round begins, in which
+    /// each has to say anew that it is whole.
+    Back,
+    /// It has the link still, and has not yet written all that it has.
+    On,
+    /// It has audiences that the server had no room for.
+    Lacking,
+    /// It has written all that it has on this link: it is whole in this round. If the directory does
+    /// not know the node, it is not.
+    Whole,
 }
 
 /// Some changes of the directory.
@@ -218,6 +296,13 @@ impl Changes {
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What of it adds something; and what takes something out, which no server is too full for.
+    pub(super) fn split(self) -> (Self, Self) {
+        let Self { joined, left, facts, forgotten } = self;
+        let additions = Self { joined, facts, ..Self::default() };
+        (additions, Self { left, forgotten, ..Self::default() })
     }
 }
 

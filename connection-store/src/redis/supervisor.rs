@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::try_join_all;
 use redis::{RedisError, Value};
 use tokio::{
     sync::{Notify, Semaphore, mpsc, oneshot},
@@ -29,10 +30,11 @@ use tokio::{
 use super::{
     core::{Bus, Core},
     inbox,
-    link::{Link, Pushed},
+    link::{self, Link, Pushed},
     orphans,
     outbox::{self, Outgoing},
-    scripts::{Caller, listed, number},
+    scripts::{Caller, Hold, listed, node, number, texts},
+    standing::Online,
     wire::{self, Batch, Body, Dropped, Question},
 };
 use crate::{CloseRequest, ConnectionStore as _, LocalConnection, NodeId};
@@ -48,6 +50,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest wait: delivery is back soon after its server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A directory that is younger may lack nodes that are on their way back to it, and of which nobody
+/// there knows: they try again after [`LONGEST_PAUSE`] at the latest.
+const YOUNG: Duration = Duration::from_secs(2);
 
 /// Why a link is no more used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +85,8 @@ pub(super) async fn run<C: LocalConnection>(
     mut wishes: mpsc::Receiver<Wish>,
 ) {
     let ending = Ending(Arc::clone(&core.bus));
-    let mut state = Supervisor { core: Arc::clone(&core), has_held: false, is_first: true };
+    let mut state =
+        Supervisor { core: Arc::clone(&core), has_held: false, is_first: true, has_tried: false };
     let wish = tokio::select! {
         wish = state.supervise(&mut outgoing, &mut wishes) => wish,
         () = expire(&core) => None,
@@ -126,6 +133,8 @@ struct Supervisor<C> {
     has_held: bool,
     /// Whether no link has worked yet.
     is_first: bool,
+    /// Whether one was tried before.
+    has_tried: bool,
 }
 
 impl<C: LocalConnection> Supervisor<C> {
@@ -174,8 +183,8 @@ impl<C: LocalConnection> Supervisor<C> {
             connected = time::timeout(4 * bus.options.command_timeout(), connecting) => connected,
             wish = wishes.recv() => return (End::Stopped, wish),
         };
-        let (link, settled_at, claims_from) = match connected {
-            Ok(Ok(link)) => link,
+        let (online, claims_from) = match connected {
+            Ok(Ok(connected)) => connected,
             Ok(Err(End::Fallen)) => return (End::Fallen, None),
             Ok(Err(_)) | Err(_) => {
                 if connected.is_err() {
@@ -187,14 +196,17 @@ impl<C: LocalConnection> Supervisor<C> {
             }
         };
         bus.counters.connects.add(1);
+        let link = online.link.clone();
         let online = || {
-            bus.standing.came_online(link.clone(), settled_at);
+            bus.standing.came_online(online);
             bus.directory.open();
         };
         let (end, wish) = tokio::select! {
             () = outbox::publish(bus, &link, outgoing, &suspicion) => (End::Stopped, None),
             () = inbox.read(&core) => (End::Broken, None),
-            end = keep_lease(&core, &link, caller) => (end, None),
+            end = keep_lease(bus, &link, caller) => (end, None),
+            // A lookup that found another directory than the one that this node is in.
+            () = bus.directory.doubted() => (End::Broken, None),
             end = probe(&core, &link, caller, online) => (end, None),
             end = bus.directory.write(&core, &link, caller) => {
                 (end.err().unwrap_or(End::Broken), None)
@@ -208,29 +220,32 @@ impl<C: LocalConnection> Supervisor<C> {
         };
         if let (End::Stopped, Some(Wish::Leave(_))) = (end, &wish) {
             // Another node does for this one what cannot be done here.
-            let _ = bus.directory.flush(&link, caller).await;
+            let _ = orphans::forget_done(bus, &link, caller).await;
+            let _ = bus.directory.flush(&core, &link, caller).await;
             let _ = link.query(&caller.leave(&bus.keys)).await;
         }
         bus.counters.disconnects.add(1);
         (end, wish)
     }
 
-    /// A link on which the number is held and the inbox heard; from when on the directory is known
-    /// to be whole; and from when on others may be claimed.
-    async fn connect(
-        &mut self,
-        caller: Caller,
-        messages: Inbox,
-    ) -> Result<(Link, Instant, Instant), End> {
+    /// A link on which the number is held and the inbox heard, and from when on others may be
+    /// claimed.
+    async fn connect(&mut self, caller: Caller, messages: Inbox) -> Result<(Online, Instant), End> {
         let bus = &self.core.bus;
+        let is_first_attempt = !std::mem::replace(&mut self.has_tried, true);
         let told = |error: RedisError| {
-            bus.standing.failed(&error);
+            bus.standing.failed(&link::in_words(&error));
             End::from(error)
         };
         let linked = Link::connect(&bus.options, move |pushed| messages.take(pushed)).await;
         let mut link = linked.map_err(told)?;
-        let held = hold(&self.core, &link, caller).await?;
+        let has_members = !self.core.inner.audiences().is_empty();
+        let is_new = is_first_attempt && !has_members;
+        let hold_as = if is_new { Hold::New } else { Hold::Back };
+        let held = hold(bus, &link, caller, hold_as).await?;
         self.has_held = true;
+        // Who has died is dead in an empty directory too, and learns it when it wakes up.
+        write_tombstones(bus, &link, caller).await.map_err(told)?;
         // Before that, messages would be somebody else's.
         link.subscribe(&bus.keys.inbox(caller.node)).await.map_err(told)?;
         let lease = bus.options.lease_time();
@@ -238,8 +253,13 @@ impl<C: LocalConnection> Supervisor<C> {
         // A new node among old ones need not wait to know who is gone.
         let is_new_among_old = self.is_first && held.age >= 2 * lease;
         self.is_first = false;
-        let settled_at = if is_new_among_old { Instant::now() } else { whole_at };
-        Ok((link, settled_at, whole_at))
+        let now = Instant::now();
+        let settled_at = if is_new_among_old { now } else { whole_at };
+        // Who begins in an empty directory begins, unless there has been one before.
+        let known_from = if is_new { now } else { now + YOUNG.saturating_sub(held.age) };
+        // The rounds begin with 1. Who has had no link before has seen nothing that could be lost.
+        let round = if is_new { 1 } else { held.round };
+        Ok((Online { link, settled_at, known_from, round }, whole_at))
     }
 
     /// This node is dead by the directory: it closes what it holds, for others have it now, and goes
@@ -268,41 +288,55 @@ pub(super) fn restart() -> CloseRequest {
     CloseRequest { code: 1012, reason: "the node has lost its lease".to_owned() }
 }
 
-struct Held {
+/// What the directory says to who holds a number.
+pub(super) struct Held {
     /// Whether the directory knew this node already.
-    was_known: bool,
+    pub(super) was_known: bool,
     /// Of the directory.
     age: Duration,
+    round: u64,
 }
 
-async fn hold<C: LocalConnection>(
-    core: &Core<C>,
+/// Takes or renews the lease, and notes who else is there.
+pub(super) async fn hold(
+    bus: &Bus,
     link: &Link,
     caller: Caller,
+    hold_as: Hold,
 ) -> Result<Held, End> {
-    let bus = &core.bus;
     let (asked, lease) = (Instant::now(), bus.options.lease_time());
-    let held = link.query(&caller.hold(&bus.keys, lease.as_millis())).await;
-    let answer = listed(held.inspect_err(|error| bus.standing.failed(error))?);
-    let [known, age] = <[Value; 2]>::try_from(answer).map_err(|_| End::Broken)?;
-    match number(&known) {
-        ..0 => Err(End::Fallen),
-        known => {
-            bus.standing.renewed(asked, lease);
-            let age = Duration::from_millis(number(&age).try_into().unwrap_or(0));
-            Ok(Held { was_known: known > 0, age })
-        }
+    let held = link.query(&caller.hold(&bus.keys, lease.as_millis(), hold_as)).await;
+    let answer = listed(held.inspect_err(|error| bus.standing.failed(&link::in_words(error)))?);
+    if answer.first().is_some_and(|known| number(known) < 0) {
+        return Err(End::Fallen);
     }
+    let [known, age, round, nodes] = <[Value; 4]>::try_from(answer).map_err(|_| End::Broken)?;
+    bus.standing.renewed(asked, lease);
+    let nodes = texts(nodes);
+    let missing = bus.roll.call(nodes.iter().filter_map(|text| node(text)), Instant::now(), lease);
+    bus.have_fallen(link, &missing).await?;
+    let [age, round] = [age, round].map(|value| number(&value).try_into().unwrap_or(0));
+    Ok(Held { was_known: number(&known) > 0, age: Duration::from_millis(age), round })
 }
 
-/// Renews the lease, for as long as that works.
-async fn keep_lease<C: LocalConnection>(core: &Core<C>, link: &Link, caller: Caller) -> End {
-    let mut clock = time::interval(core.bus.options.renewal());
-    clock.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    clock.tick().await;
+/// Writes what tombstones this node knows of, for as long as each still stands.
+async fn write_tombstones(bus: &Bus, link: &Link, caller: Caller) -> Result<(), RedisError> {
+    let writes = bus.roll.tombstones(Instant::now()).into_iter().map(|(node, left)| {
+        let bury = caller.bury(&bus.keys, node, left.as_millis());
+        async move { link.query(&bury).await }
+    });
+    try_join_all(writes).await.map(drop)
+}
+
+/// Renews the lease, for as long as that works: after each probe, so that it is the probe that
+/// misses a server that says nothing. So often because the others wait for it, see [`Hold::Back`].
+async fn keep_lease(bus: &Bus, link: &Link, caller: Caller) -> End {
+    let mut probed = bus.probed.subscribe();
     loop {
-        clock.tick().await;
-        match hold(core, link, caller).await {
+        if probed.changed().await.is_err() {
+            return End::Stopped;
+        }
+        match hold(bus, link, caller, bus.directory.hold()).await {
             Ok(held) if held.was_known => {}
             // The directory has been lost: it is written anew, whole.
             Ok(_) => return End::Broken,
@@ -330,7 +364,7 @@ async fn probe<C: LocalConnection>(
         }
         let comes_back = async {
             let published = link.publish(&inbox, &batch.into_bytes()).await;
-            published.inspect_err(|error| bus.standing.failed(error)).ok()?;
+            published.inspect_err(|error| bus.standing.failed(&link::in_words(error))).ok()?;
             probed.wait_for(|came| *came == sent).await.ok().map(drop)
         };
         if !matches!(time::timeout(bus.options.command_timeout(), comes_back).await, Ok(Some(()))) {

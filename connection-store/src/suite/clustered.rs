@@ -41,6 +41,7 @@ pub(super) enum Fault {
     LeavesNothing,
     JoinsStrangers,
     JoinsLater,
+    AnswersBeforeTheJoin,
     CountsTheDead,
     CountsOneNode,
     SendsToOneNode,
@@ -83,6 +84,8 @@ struct Kept {
     id: Option<ConnectionId>,
     serial: u64,
     late: Option<(ConnectionId, Message)>,
+    /// Joins that were answered and not made.
+    joining: Vec<(Scope, GroupName, ConnectionId)>,
     /// Connections that were removed.
     ended: u64,
 }
@@ -102,6 +105,17 @@ impl Clustered {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the joins that were answered before: they are late for sends, and not for whoever looks.
+    fn join_at_last(&self) {
+        let joining = std::mem::take(&mut self.kept().joining);
+        for (scope, group, id) in joining {
+            let owner = self.nodes.iter().find(|node| node.node() == id.node());
+            let owner = owner.expect("it was open there");
+            // It may have ended since.
+            let _ended = at_once(owner.join(&scope, &group, id));
+        }
     }
 
     fn ask<T: Send + Unpin + 'static>(
@@ -346,6 +360,15 @@ impl ConnectionStore<RecordingConnection> for Clustered {
             let scope = scope.clone();
             return self.ask(id, move |owner| at_once(owner.describe(&scope, id)).map(drop));
         }
+        if self.fault == Fault::AnswersBeforeTheJoin && id.node() != self.node() {
+            let (scope, group, kept) = (scope.clone(), group.clone(), Arc::clone(&self.kept));
+            return self.ask(id, move |owner| {
+                at_once(owner.describe(&scope, id))?;
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.joining.push((scope, group, id));
+                Ok(())
+            });
+        }
         let (fault, scope, group) = (self.fault, scope.clone(), group.clone());
         let join = move |owner: &Node| match at_once(owner.join(&scope, &group, id)) {
             Err(_) if fault == Fault::JoinsStrangers => {
@@ -369,6 +392,7 @@ impl ConnectionStore<RecordingConnection> for Clustered {
         group: &GroupName,
         id: ConnectionId,
     ) -> Reply<Result<(), DeliveryError>> {
+        self.join_at_last();
         let (scope, group, fault) = (scope.clone(), group.clone(), self.fault);
         self.ask(id, move |owner| match fault {
             Fault::LeavesNothing => at_once(owner.describe(&scope, id)).map(drop),
@@ -486,6 +510,7 @@ impl ConnectionStore<RecordingConnection> for Clustered {
     }
 
     fn count(&self, scope: &Scope, group: &GroupName) -> Reply<Result<u64, Unavailable>> {
+        self.join_at_last();
         let (scope, group, ended) = (scope.clone(), group.clone(), self.kept().ended);
         let all = self.fault != Fault::CountsOneNode;
         let counts = self.each(all, move |node| node.count(&scope, &group));
@@ -499,6 +524,7 @@ impl ConnectionStore<RecordingConnection> for Clustered {
         limit: PageLimit,
         cursor: Option<Cursor>,
     ) -> Reply<Result<Page, Unavailable>> {
+        self.join_at_last();
         let (scope, group) = (scope.clone(), group.clone());
         self.page(limit, cursor, move |node, limit, cursor| {
             node.members(&scope, &group, limit, cursor)

@@ -47,6 +47,7 @@ fn each_fault_is_found_and_named() {
         (LeavesNothing, "the count of members after a leave"),
         (JoinsStrangers, "a join of another stage's connection"),
         (JoinsLater, "a join of an own connection waits"),
+        (AnswersBeforeTheJoin, "recipients of a send after a join was answered"),
         (CountsTheDead, "the count of members after its members were removed"),
         (CountsOneNode, "the count of members after each joined"),
         (SendsToOneNode, "recipients in one stage"),

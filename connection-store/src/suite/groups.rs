@@ -134,6 +134,39 @@ pub async fn of_a_join_that_races_an_end_no_member_is_left(
     }
 }
 
+/// Guarantee 7: who was answered that a connection has joined reaches it, through whichever node,
+/// also while there is much else to be told of the owner's connections.
+pub async fn a_join_counts_for_every_node_when_it_is_answered(
+    owner: &TestedStore,
+    caller: &TestedStore,
+) {
+    for round in 0..16 {
+        let (asked, busy) = (if round % 4 == 0 { owner } else { caller }, open(owner, 10));
+        let mut joining = Vec::new();
+        for number in 0..6 {
+            // Other nodes are told of these as well.
+            for other in 0..(round * 10 + 50) {
+                let other = group(&format!("other:{round}:{number}:{other}"));
+                drop(owner.join(&home(), &other, busy.id()));
+            }
+            let (room, member) = (group(&format!("room:{round}:{number}")), open(owner, 10));
+            let joined = asked.join(&home(), &room, member.id());
+            joining.push(async move {
+                assert_ok(joined.await, "a join");
+                for store in [caller, owner] {
+                    let report = store.send(&home(), to(&room), message(), vec![]).await;
+                    let recipients = report.map(|report| report.recipients);
+                    assert_eq!(recipients, Ok(1), "recipients of a send after a join was answered");
+                }
+                assert_eq!(member.take().len(), 2, "messages to whoever had joined");
+                drop(owner.remove(member.id()));
+            });
+        }
+        all(joining).await;
+        drop(owner.remove(busy.id()));
+    }
+}
+
 /// Guarantee 7, as far as one node can show it: an integration's `Tidegate-Join` need not wait for
 /// a directory before this node's own sends find the member.
 pub async fn a_join_of_an_own_connection_counts_when_the_call_returns(owner: &TestedStore) {

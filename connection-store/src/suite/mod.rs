@@ -120,6 +120,7 @@ where
         a_group_ends_with_its_last_member,
         a_group_is_its_own_stages,
         of_a_join_that_races_an_end_no_member_is_left,
+        a_join_counts_for_every_node_when_it_is_answered,
         a_send_reaches_each_member_once_and_counts_those_who_took_it,
         a_user_is_every_connection_of_one_principal,
         a_broadcast_reaches_its_stage_and_no_other,

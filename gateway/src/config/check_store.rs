@@ -42,7 +42,9 @@ pub(super) fn store(
             let prefix = prefix(section, &key, report);
             let urls = urls(section, &key.key("url"), around, report);
             let node_lease = Duration::from_secs(section.node_lease_s.into());
-            Some(Store::Redis(RedisStoreSettings { urls: urls?, node_lease, prefix: prefix? }))
+            let is_cluster = matches!(section.url, Some(StoreUrl::Several(_)));
+            let (urls, prefix) = (urls?, prefix?);
+            Some(Store::Redis(RedisStoreSettings { urls, is_cluster, node_lease, prefix }))
         }
     }
 }
@@ -116,7 +118,11 @@ fn urls(
         return None;
     }
     let texts: Vec<&str> = urls.iter().map(Secret::reveal).collect();
-    match RedisOptions::new(&texts) {
+    let options = match (url, &texts[..]) {
+        (StoreUrl::One(_), [one]) => RedisOptions::new(one),
+        _ => RedisOptions::cluster(&texts),
+    };
+    match options {
         Ok(_) => Some(urls),
         Err(invalid) => {
             let place = places.get(invalid.place.saturating_sub(1)).unwrap_or(key);

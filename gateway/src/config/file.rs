@@ -131,7 +131,8 @@ pub(super) enum ManagementAuth {
     /// calls are signed with Signature Version 4, service `execute-api`, as AWS SDKs do
     #[default]
     SigV4,
-    /// calls need no signature and are taken from loopback peers only
+    /// calls need no signature and are taken from loopback peers only, of which a load balancer
+    /// on the same machine is one, whoever its clients are
     None,
 }
 
@@ -269,8 +270,8 @@ impl From<SlowClientWord> for SlowClient {
 pub(super) struct DrainSection {
     /// The process ends by then, whatever is left, seconds.
     pub(super) deadline_s: NonZeroU32,
-    /// Clients are closed with 1001 spread over this long, seconds; less than `deadline_s`. 0
-    /// closes them all at once.
+    /// Clients are closed with 1001 spread over this long, seconds, or 50 ms apart where that is
+    /// over sooner; less than `deadline_s`. 0 closes them all at once.
     pub(super) spread_s: u32,
 }
 

@@ -16,8 +16,9 @@ pub(super) struct StoreSection {
     pub(super) kind: StoreKind,
     /// Where the Redis is; required for `"redis"`. A single server: `redis://host:port`, with TLS
     /// `rediss://`, or `redis+unix:///path`; behind sentinels:
-    /// `redis+sentinel://host:port,host:port/master-name`; a Redis Cluster: an array of some of its
-    /// nodes. User and password stand before an `@`, percent-encoded, so a url is a secret.
+    /// `redis+sentinel://host:port,host:port/master-name`; a Redis Cluster: an array of one or
+    /// more of its nodes. User and password stand before an `@`, percent-encoded, so a url is a
+    /// secret.
     pub(super) url: Option<StoreUrl>,
     /// A node that is silent for this long is dead, seconds: others run the `$disconnect` of its
     /// connections within twice that. The same on every node.

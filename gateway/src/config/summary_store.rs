@@ -13,9 +13,9 @@ use super::summary::plain;
 pub(super) fn about_store(store: &Store) -> String {
     match store {
         Store::Memory => "memory, one node by itself".to_owned(),
-        Store::Redis(RedisStoreSettings { urls, node_lease, prefix }) => {
+        Store::Redis(RedisStoreSettings { urls, is_cluster, node_lease, prefix }) => {
             let hosts: Vec<_> = urls.iter().map(hosts).collect();
-            let what = if hosts.len() > 1 { "redis cluster" } else { "redis" };
+            let what = if *is_cluster { "redis cluster" } else { "redis" };
             let (hosts, lease) = (hosts.join(", "), node_lease.as_secs());
             format!("{what} at {hosts}, prefix {prefix}, lease {lease} s")
         }
@@ -57,7 +57,7 @@ mod tests {
             ("redis+unix:///run/redis.sock?pass=secret", "a unix socket"),
             ("unix:/run/redis.sock?pass=secret", "a unix socket"),
         ] {
-            assert!(RedisOptions::new(&[url]).is_ok(), "{url}");
+            assert!(RedisOptions::new(url).is_ok(), "{url}");
             assert_eq!(hosts(&Secret::new(url.to_owned())), shown);
         }
     }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use tidegate_testkit::{DEADLINE, RedisServer, TcpProxy, TestGateway, wait_until};
+use tidegate_testkit::{DEADLINE, GatewayToml, RedisServer, TcpProxy, TestGateway, wait_until};
 
 use crate::{
-    Backend, Cluster, LEASE, Member, assert_unavailable, member, members, node_of, start_nodes,
-    until_answered,
+    Backend, Cluster, LEASE, Member, assert_unavailable, member, member::try_member, members,
+    metric_reaches, node_of, start_nodes, until_answered,
 };
 
 /// The node has noticed: its clients are told, it has another number, and serves and is served.
@@ -138,4 +138,100 @@ async fn a_node_that_was_frozen_for_less_than_its_lease_goes_on_as_if_nothing_ha
     assert!(clients.iter().all(|client| client.end().is_none()));
     assert_eq!(frozen.metric("tidegate_bus_lost_leases_total", &[]).await, 0.0);
     assert!(cluster.backend.disconnects().is_empty());
+}
+
+/// Two nodes, of which the first has a user of its own at the Redis, so that it can be shut out: its
+/// links are cut at once, and the other node notices nothing.
+struct Two {
+    ghost: TestGateway,
+    other: TestGateway,
+    redis: RedisServer,
+    backend: Backend,
+}
+
+impl Two {
+    async fn start(change: impl FnOnce(GatewayToml) -> GatewayToml) -> Self {
+        let (redis, backend) = (RedisServer::start().await, Backend::start().await);
+        redis.cli(&["acl", "setuser", "ghost", "on", ">secret", "~*", "&*", "+@all"]).await;
+        let of_ghost = format!("redis://ghost:secret@127.0.0.1:{}", redis.port());
+        let of_ghost = change(backend.toml().redis(&[of_ghost]));
+        let nodes = start_nodes(&[of_ghost, backend.toml().redis(&[redis.url()])]).await;
+        let [ghost, other] = <[TestGateway; 2]>::try_from(nodes).expect("two nodes");
+        Self { ghost, other, redis, backend }
+    }
+
+    async fn shut_out(&self) {
+        self.redis.cli(&["acl", "setuser", "ghost", "off"]).await;
+        self.redis.cli(&["client", "kill", "user", "ghost"]).await;
+    }
+
+    async fn let_in(&self) {
+        self.redis.cli(&["acl", "setuser", "ghost", "on"]).await;
+    }
+
+    /// Waits until the other node has claimed the ghost.
+    async fn is_claimed(&self) {
+        metric_reaches(&self.other, "tidegate_bus_claimed_nodes_total", &[], 1.0).await;
+    }
+
+    /// Waits until the ghost knows it.
+    async fn is_back(&self) {
+        metric_reaches(&self.ghost, "tidegate_bus_lost_leases_total", &[], 1.0).await;
+        self.ghost.wait_until_ready().await;
+    }
+}
+
+/// The claimer knows nothing of these: only their own node can run their `$disconnect`.
+#[tokio::test]
+async fn who_is_let_in_while_the_node_is_cut_off_is_disconnected_once_by_that_node() {
+    let two = Two::start(|toml| toml).await;
+    let (ghost, backend) = (&two.ghost, &two.backend);
+    let before = members(ghost, 3, "").await;
+    // Longer than it takes to lose the number and to have another.
+    backend.connects_take(4 * LEASE);
+    let url = ghost.ws_url("prod");
+    let upgrading = tokio::spawn(try_member(url));
+    wait_until(DEADLINE, "the $connect", async || backend.connects() == 4).await;
+    backend.connects_take(Duration::ZERO);
+    two.shut_out().await;
+    until_answered(503, &[200], Duration::from_secs(5), || ghost.admin("/health/ready")).await;
+    let meanwhile = members(ghost, 3, "").await;
+    two.is_claimed().await;
+    two.let_in().await;
+    two.is_back().await;
+    assert!(!upgrading.is_finished(), "its $connect was too short for this test");
+    let upgraded = upgrading.await.expect("it is let in").expect("it is let in");
+    for client in before.iter().chain(&meanwhile).chain([&upgraded]) {
+        assert_eq!(client.wait_for_end().await.0, 1012);
+    }
+    let all = before.iter().chain(&meanwhile).chain([&upgraded]);
+    backend.each_is_disconnected_once(all.map(|client| client.id.as_str()), "each").await;
+    let code = |client: &Member| {
+        let event = &backend.disconnect_events_of(&client.id)[0];
+        event["requestContext"]["disconnectStatusCode"].as_u64()
+    };
+    assert_eq!((code(&before[0]), code(&meanwhile[0])), (Some(1006), Some(1012)));
+}
+
+/// A `$disconnect` may wait for its place for longer than its node is its node.
+#[tokio::test]
+async fn a_disconnect_that_waits_while_its_node_is_taken_for_dead_is_not_run_by_it() {
+    let two = Two::start(|toml| toml.limit("lifecycle_calls_in_flight", "1")).await;
+    let (ghost, backend) = (&two.ghost, &two.backend);
+    let clients = members(ghost, 20, "").await;
+    backend.disconnects_take(Duration::from_millis(500));
+    for client in &clients {
+        client.leave().await;
+    }
+    wait_until(DEADLINE, "the second call", async || backend.disconnects().len() == 2).await;
+    two.shut_out().await;
+    wait_until(DEADLINE, "each to be run", async || backend.disconnects().len() == 20).await;
+    two.let_in().await;
+    two.is_back().await;
+    // Behind all that have waited.
+    let last = member(ghost, "").await;
+    last.leave().await;
+    wait_until(DEADLINE, "the last one", async || backend.disconnects_of(&last.id) == 1).await;
+    let twice = backend.disconnects().into_values().filter(|times| *times > 1).count();
+    assert!(twice <= 1, "{twice} are run again, and only one was under way");
 }

@@ -18,10 +18,13 @@ mod metrics;
 mod one_gateway;
 mod outages;
 mod poison;
+mod reloads;
 mod restarts;
 mod rooms;
 mod storms;
+mod tls;
 mod topologies;
+mod valkey;
 
 use std::time::{Duration, Instant};
 

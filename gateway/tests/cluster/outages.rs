@@ -43,26 +43,45 @@ impl<'a> Stage<'a> {
         format!("/prod/@connections/{}", self.stayers[0].id)
     }
 
-    /// Every kind of call works, from either node; the room has that many members.
+    /// Every kind of call works, from either node; the room has that many members. Nobody is told
+    /// that it has fewer: what is not known yet is 503.
     async fn is_whole(&self, room: usize) {
         let within = BACK_WITHIN;
         let begun = Instant::now();
-        for node in [self.owner, self.caller] {
-            let post = async || node.manage("POST", &self.target(), b"well").await;
-            until_answered(200, &[503], within, post).await;
-            let send = async || {
-                let mut answer = node.manage("POST", "/prod/@groups/room", b"all well").await;
-                if answer.status == 200 && answer.json()["recipients"] != room {
-                    answer.status = 503;
+        let nobody_is_missed = self.reaches_all(room, within);
+        let works = async {
+            for node in [self.owner, self.caller] {
+                let post = async || node.manage("POST", &self.target(), b"well").await;
+                until_answered(200, &[503], within, post).await;
+                until_answered(200, &[503], within, || node.admin("/health/ready")).await;
+            }
+        };
+        tokio::join!(nobody_is_missed, works);
+        assert!(begun.elapsed() <= within, "whole only after {:?}", begun.elapsed());
+    }
+
+    /// Calls to the room reach every member through either node, at the latest after `within`, and
+    /// until then nobody.
+    async fn reaches_all(&self, room: usize, within: Duration) {
+        let [everybody, counted] =
+            [json!({ "recipients": room, "nodes": 1 }), json!({ "connections": room })];
+        let whole = async |node: &TestGateway, method, target, due: &serde_json::Value| {
+            let call = async || {
+                let answer = node.manage(method, target, b"all well").await;
+                if answer.status == 200 {
+                    assert_eq!(answer.json(), *due, "{method} {target}: 200 to a part of it");
                 }
                 answer
             };
-            until_answered(200, &[503], within, send).await;
-            until_answered(200, &[503], within, || node.admin("/health/ready")).await;
-            let count = node.manage("GET", "/prod/@groups/room", b"").await;
-            assert_eq!(count.json(), json!({ "connections": room }));
-        }
-        assert!(begun.elapsed() <= within, "whole only after {:?}", begun.elapsed());
+            until_answered(200, &[503], within, call).await;
+        };
+        let room = "/prod/@groups/room";
+        tokio::join!(
+            whole(self.owner, "POST", room, &everybody),
+            whole(self.caller, "POST", room, &everybody),
+            whole(self.caller, "POST", "/prod/@broadcast", &everybody),
+            whole(self.caller, "GET", room, &counted),
+        );
     }
 
     /// Without the Redis: what is local goes on, what is not is refused at once, and the health
@@ -79,19 +98,24 @@ impl<'a> Stage<'a> {
         let refused = [("reason", "unavailable")];
         let refused_before = self.caller.metric("tidegate_bus_failed_total", &refused).await;
         for _ in 0..20 {
-            for (method, target) in [
-                ("POST", self.target()),
-                ("GET", self.target()),
-                ("POST", "/prod/@groups/room".to_owned()),
-                ("GET", "/prod/@groups/room".to_owned()),
-                ("POST", "/prod/@broadcast".to_owned()),
-                ("GET", "/prod/@connections".to_owned()),
+            let one = "the node that owns the connection cannot be reached";
+            for (method, target, told) in [
+                ("POST", self.target(), one),
+                ("GET", self.target(), one),
+                ("POST", "/prod/@groups/room".to_owned(), "some connections may have the message"),
+                ("GET", "/prod/@groups/room".to_owned(), "its members are not counted"),
+                ("DELETE", "/prod/@groups/nobody".to_owned(), "some connections may be open still"),
+                ("POST", "/prod/@broadcast".to_owned(), "some connections may have the message"),
+                ("GET", "/prod/@connections".to_owned(), "this page is not known"),
             ] {
                 let asked = Instant::now();
                 let answer = self.caller.manage(method, &target, b"").await;
                 let took = asked.elapsed();
                 assert_unavailable(&answer);
                 assert!(took < Duration::from_millis(500), "{method} {target} took {took:?}");
+                let json = answer.json();
+                let message = json["message"].as_str().expect("a message");
+                assert!(message.contains(told), "{method} {target}: {message}");
             }
             let posted = self.owner.manage("POST", &self.target(), b"alone").await;
             assert_eq!(posted.status, 200, "{posted:?}");
@@ -160,6 +184,22 @@ async fn a_redis_that_was_killed_and_comes_back_empty_is_filled_again() {
     assert_eq!(cluster.redis.cli(&["hlen", &facts]).await, "6", "the facts of those who stayed");
 }
 
+/// Nobody's link breaks: each node finds out by itself that what it had written is gone.
+#[tokio::test]
+async fn a_redis_that_is_emptied_while_it_runs_is_filled_again_and_hides_nobody() {
+    // With a lease as long as the default: less of it would bring the nodes back sooner.
+    let cluster = Cluster::start_with(2, |toml| toml.set("store", "node_lease_s", "10")).await;
+    let stage = Stage::set(&cluster.nodes, &cluster.backend).await;
+    for _ in 0..2 {
+        assert_eq!(cluster.redis.cli(&["flushall"]).await, "OK");
+        stage.is_whole(10).await;
+    }
+    for stayer in &stage.stayers {
+        stayer.settle().await;
+        assert_eq!((stayer.end(), cluster.backend.disconnects_of(&stayer.id)), (None, 0));
+    }
+}
+
 #[tokio::test]
 async fn a_redis_that_was_frozen_for_longer_than_the_lease_kills_nobody() {
     let cluster = Cluster::start(2).await;
@@ -183,6 +223,31 @@ async fn a_redis_that_was_frozen_for_longer_than_the_lease_kills_nobody() {
     stage.leavers.extend(unknown);
     cluster.redis.thaw().await;
     stage.is_back().await;
+}
+
+/// In the moment in which nobody has noticed yet: a client that joins groups, however many, is let in
+/// after a second, as one that joins none, and is in them on its node.
+#[tokio::test]
+async fn a_redis_that_has_just_frozen_delays_a_client_that_joins_groups_by_a_second() {
+    let cluster = Cluster::start_with(1, |toml| toml.set("store", "node_lease_s", "20")).await;
+    let node = &cluster.nodes[0];
+    cluster.redis.freeze().await;
+    let asked = Instant::now();
+    let client = member(node, "join=a,b,c,d,e,f").await;
+    let took = asked.elapsed();
+    assert!(took < Duration::from_millis(1800), "let in after {took:?}");
+    let told = "groups were joined on this node, and the other nodes do not know of it yet";
+    let line = node.wait_for_log(told).await;
+    assert_eq!(
+        (&line["level"], &line["fields"]["route_key"]),
+        (&json!("WARN"), &json!("$connect"))
+    );
+    assert!(!node.log_text().contains("not understood"), "nobody wrote a bad header");
+    cluster.redis.thaw().await;
+    let counted = async || node.manage("GET", "/prod/@groups/f", b"").await;
+    until_answered(200, &[503], BACK_WITHIN, counted).await;
+    assert_eq!(counted().await.json(), json!({ "connections": 1 }));
+    client.leave().await;
 }
 
 /// Nothing passes between the nodes and the Redis, and nobody is told: no reset, no end. Whoever is
@@ -236,8 +301,15 @@ async fn a_node_that_starts_without_its_redis_serves_its_clients_and_joins_when_
     }
     let post = async || second.post_to("prod", &client.id, b"together").await;
     until_answered(200, &[503], BACK_WITHIN, post).await;
-    let sent = second.manage("POST", "/prod/@groups/room", b"in a room").await;
-    assert_eq!(sent.json(), json!({ "recipients": 1, "nodes": 1 }));
+    // Of a node that has not begun with its redis nobody knows whom it may not know.
+    let send = async || {
+        let sent = second.manage("POST", "/prod/@groups/room", b"in a room").await;
+        if sent.status == 200 {
+            assert_eq!(sent.json(), json!({ "recipients": 1, "nodes": 1 }));
+        }
+        sent
+    };
+    until_answered(200, &[503], BACK_WITHIN, send).await;
     client.settle().await;
     assert_eq!(client.texts(), ["alone", "together", "in a room"]);
     // What it had before it was known is known now.

@@ -7,12 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tidegate_testkit::{
-    DEADLINE, GatewayToml, HttpResponse, RedisServer, TestGateway, try_http_call,
+    DEADLINE, Ended, GatewayToml, HttpResponse, RedisServer, TestGateway, try_http_call, wait_until,
 };
 
 use crate::{
-    Backend, Cluster, Member, knows_who_is_gone, member::try_member, members, start_nodes,
+    Backend, Cluster, LEASE, Member, knows_who_is_gone, member::try_member, members, start_nodes,
 };
 
 #[tokio::test]
@@ -79,6 +80,39 @@ async fn a_node_that_drains_spreads_its_clients_leaves_the_directory_and_ends_in
     assert_eq!(stays.metric("tidegate_bus_orphans_total", &[]).await, 0.0);
 }
 
+/// Its tombstone says that it has left, however new the link is; one such id must not make a batch
+/// of others fail.
+#[tokio::test]
+async fn who_has_left_is_gone_also_right_after_a_blip_of_the_link() {
+    let (redis, backend) = (RedisServer::start().await, Backend::start().await);
+    let toml = backend.toml().redis(&[redis.url()]).set("drain", "spread_s", "0");
+    let toml = toml.set("store", "node_lease_s", "10");
+    let mut nodes = start_nodes(&vec![toml.clone(); 3]).await;
+    let leaving = nodes.pop().expect("a third node");
+    let stays = members(&nodes[1], 1, "").await;
+    let left = members(&leaving, 1, "").await;
+    leaving.terminate(DEADLINE).await;
+    // It knows no more than what stands in the redis.
+    nodes.extend(start_nodes(&[toml]).await);
+    let lost = [("outcome", "lost")];
+    let links = async |node: &TestGateway| node.metric("tidegate_bus_links_total", &lost).await;
+    let body = json!({ "connectionIds": [stays[0].id, left[0].id], "data": "hi" }).to_string();
+    let due = json!({ "delivered": 1, "gone": [left[0].id] });
+    for kind in ["normal", "pubsub"] {
+        redis.cli(&["client", "kill", "type", kind]).await;
+    }
+    for node in &nodes {
+        wait_until(DEADLINE, "the blip to be noticed", async || links(node).await >= 1.0).await;
+        node.wait_until_ready().await;
+        let gone = node.post_to("prod", &left[0].id, b"x").await;
+        assert_eq!(gone.status, 410, "{gone:?}");
+    }
+    for node in &nodes {
+        let batch = node.manage("POST", "/prod/@connections", body.as_bytes()).await;
+        assert_eq!((batch.status, batch.json()), (200, due.clone()));
+    }
+}
+
 /// What a drain's deadline cuts off is run by another node.
 #[tokio::test]
 async fn what_a_drain_cannot_finish_is_finished_by_another_node() {
@@ -94,9 +128,10 @@ async fn what_a_drain_cannot_finish_is_finished_by_another_node() {
     let ended = leaving.terminate(DEADLINE).await;
     let cut_off = ended.stderr.lines().any(|line| line.contains("cut_off"));
     assert!(cut_off, "the log says what was cut off:\n{}", ended.stderr);
+    assert_warned(&ended, "another node runs the $disconnects that are missing");
     cluster.backend.disconnects_take(Duration::ZERO);
     let ids: Vec<&str> = clients.iter().map(|client| client.id.as_str()).collect();
-    tidegate_testkit::wait_until(DEADLINE, "each to be run", async || {
+    wait_until(DEADLINE, "each to be run", async || {
         ids.iter().all(|id| cluster.backend.disconnects_of(id) > 0)
     })
     .await;
@@ -104,6 +139,107 @@ async fn what_a_drain_cannot_finish_is_finished_by_another_node() {
     // Under way when the deadline came: nobody knows whether those were made.
     let twice = runs.values().filter(|times| **times == 2).count();
     assert!(runs.values().all(|times| *times <= 2) && twice <= 2, "{runs:?}");
+}
+
+/// The log warns that something was cut off, and says what becomes of it.
+fn assert_warned(ended: &Ended, fate: &str) {
+    let warnings = ended.stderr.lines().filter(|line| line.contains("WARN"));
+    let told: Vec<_> = warnings.filter(|line| line.contains("the drain's deadline")).collect();
+    let is_told = told.len() == 1 && told[0].contains(fate) && !told[0].contains(r#""cut_off":0"#);
+    assert!(is_told, "{fate}:\n{}", ended.stderr);
+}
+
+/// A Redis that falls silent when the drain is all but over: leaving the directory must not take the
+/// time that its commands are given.
+#[tokio::test]
+async fn a_redis_that_freezes_during_a_drain_does_not_hold_the_node_beyond_its_deadline() {
+    let mut cluster = Cluster::start_with(1, |toml| {
+        toml.set("drain", "spread_s", "0")
+            .set("drain", "deadline_s", "4")
+            // With it go the times that the commands are given.
+            .set("store", "node_lease_s", "10")
+    })
+    .await;
+    let mut node = cluster.nodes.pop().expect("one");
+    let _client = members(&node, 1, "").await;
+    cluster.backend.disconnects_take(DEADLINE);
+    let started = Instant::now();
+    node.signal("TERM").await;
+    // So late that the node has not missed it yet when its time is over.
+    tokio::time::sleep(Duration::from_millis(3200)).await;
+    assert_eq!(cluster.backend.disconnecting(), 1, "the node has something to wait for");
+    cluster.redis.freeze().await;
+    let ended = node.wait_for_end(DEADLINE).await;
+    let took = started.elapsed();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(took < Duration::from_millis(4500), "after {took:?} of 4 s");
+    assert_warned(&ended, "while the redis was away");
+}
+
+/// Whether a node may run its `$disconnect`s, it does not know while the Redis is away. They are left
+/// to another node, which finds them in a Redis that kept its data.
+#[tokio::test]
+async fn a_node_that_ends_while_the_redis_is_away_leaves_its_disconnects_to_another_one() {
+    let mut cluster = Cluster::start_with(2, |toml| {
+        toml.set("drain", "spread_s", "0").set("drain", "deadline_s", "2")
+    })
+    .await;
+    let leaving = cluster.nodes.pop().expect("a second node");
+    let clients = members(&leaving, 5, "").await;
+    cluster.redis.freeze().await;
+    wait_until(DEADLINE, "its lease to be over", async || {
+        leaving.metric("tidegate_bus_lease_held", &[]).await == 0.0
+    })
+    .await;
+    let ended = leaving.terminate(DEADLINE).await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_warned(&ended, "while the redis was away");
+    for client in &clients {
+        assert_eq!(client.wait_for_end().await.0, 1001);
+    }
+    assert!(cluster.backend.disconnects().is_empty(), "it could not know");
+    cluster.redis.thaw().await;
+    let ids = clients.iter().map(|client| client.id.as_str());
+    cluster.backend.each_is_disconnected_once(ids, "by the other one").await;
+    let events = cluster.backend.disconnect_events_of(&clients[0].id);
+    assert_eq!(events[0]["requestContext"]["disconnectStatusCode"], 1006);
+}
+
+/// A drain may last for long, and two leases are due to the clients of a node that has died.
+#[tokio::test]
+async fn a_node_that_drains_hands_on_the_dead_node_that_it_has_claimed() {
+    /// How long a `$disconnect` takes, of which two are run at once.
+    const TAKES: Duration = Duration::from_millis(100);
+    let mut cluster = Cluster::start_with(2, |toml| {
+        toml.set("drain", "spread_s", "1")
+            .set("drain", "deadline_s", "20")
+            .limit("lifecycle_calls_in_flight", "4")
+    })
+    .await;
+    let backend = &cluster.backend;
+    let dying = cluster.nodes.pop().expect("a second node");
+    let leaving = cluster.nodes.pop().expect("a first node");
+    let clients = members(&dying, 40, "").await;
+    // Keeps the drain waiting.
+    backend.connects_take(DEADLINE);
+    let upgrading = tokio::spawn(try_member(leaving.ws_url("prod")));
+    wait_until(DEADLINE, "the $connect", async || backend.connects() == 41).await;
+    backend.connects_take(Duration::ZERO);
+    backend.disconnects_take(TAKES);
+    dying.kill().await;
+    wait_until(DEADLINE, "the claim", async || backend.disconnects().len() >= 4).await;
+    leaving.signal("TERM").await;
+    let stays = start_nodes(&[backend.toml().redis(&[cluster.redis.url()])]).await;
+    let started = Instant::now();
+    let ids = clients.iter().map(|client| client.id.as_str());
+    backend.each_is_disconnected_once(ids, "each").await;
+    let took = backend.last_disconnect_at().expect("there were some") - started;
+    assert!(took <= 2 * LEASE + 20 * TAKES, "all were run only after {took:?}");
+    let by_it = leaving.metric("tidegate_disconnect_total", &[("cause", "node_lost")]).await;
+    let by_other = stays[0].metric("tidegate_disconnect_total", &[("cause", "node_lost")]).await;
+    assert!(by_it < 40.0 && by_it + by_other == 40.0, "{by_it} and {by_other}");
+    assert_eq!(stays[0].metric("tidegate_bus_claimed_nodes_total", &[]).await, 0.0);
+    upgrading.abort();
 }
 
 /// Where clients and posts go: the nodes that are not on their way out.

@@ -214,7 +214,7 @@ async fn two_nodes_never_have_one_number() {
     let keys = Keys::new("t");
     let link = link::Link::connect(&options(&server.url(), "t"), |_| {}).await.unwrap();
     let thief = Caller { node: first.node(), incarnation: 1 };
-    let hold = link.query(&thief.hold(&keys, 1000)).await.unwrap();
+    let hold = link.query(&thief.hold(&keys, 1000, scripts::Hold::On)).await.unwrap();
     assert_eq!(scripts::number(&scripts::listed(hold)[0]), -1);
     let written = link.query(&thief.write(&keys, &scripts::Changes::default())).await.unwrap();
     assert_eq!(scripts::number(&written), 0);
@@ -265,7 +265,7 @@ async fn a_claim_is_fenced_by_both_leases() {
     let [dead, first, second, stranger] = [1, 2, 3, 4].map(caller);
     let run = async |command| link.query(&command).await.map(|v| scripts::number(&v)).unwrap();
     for caller in [dead, first, second] {
-        link.query(&caller.hold(&keys, 60_000)).await.unwrap();
+        link.query(&caller.hold(&keys, 60_000, scripts::Hold::New)).await.unwrap();
     }
     let facts = scripts::Changes {
         joined: vec![b"{t}:in:x".to_vec()],
@@ -282,7 +282,7 @@ async fn a_claim_is_fenced_by_both_leases() {
     assert_eq!(run(second.claim(&keys, name, incarnation)).await, 0, "a second time");
     assert_eq!(run(first.claim(&keys, name, incarnation)).await, 0, "again");
     assert_eq!(run(dead.write(&keys, &facts)).await, 0, "a dead node writes nothing");
-    let held = link.query(&dead.hold(&keys, 60_000)).await.unwrap();
+    let held = link.query(&dead.hold(&keys, 60_000, scripts::Hold::New)).await.unwrap();
     assert_eq!(scripts::number(&scripts::listed(held)[0]), -1, "a dead node holds nothing");
 
     let claimer = b"000002:0000000000000002";

@@ -6,10 +6,14 @@
 mod bus;
 mod connection;
 mod deaths;
+mod full_server;
+mod handover;
 mod outages;
+mod repetitions;
 mod server;
 mod suite_runs;
 mod topologies;
+mod wholeness;
 
 use std::time::Duration;
 
@@ -23,7 +27,7 @@ type Node = RedisStore<TestConnection>;
 const LEASE: Duration = Duration::from_millis(1500);
 
 fn options(url: &str, prefix: &str) -> RedisOptions {
-    let options = RedisOptions::new(&[url]).expect("a server's url");
+    let options = RedisOptions::new(url).expect("a server's url");
     options.lease(LEASE).prefix(prefix).answer_within(Duration::from_secs(2))
 }
 

@@ -124,6 +124,64 @@ async fn what_ended_meanwhile_is_taken_out_afterwards() {
     assert!(owner.remove(second.id()).is_some());
 }
 
+/// Between their end and that of their `$disconnect` they can be reached no more, and are still this
+/// node's to finish: killed then, it leaves them to another one.
+#[tokio::test]
+async fn who_is_closing_when_the_server_is_back_empty_is_finished_for() {
+    let mut server = Server::start();
+    let (owner, caller, connection, _group) = nodes(&server).await;
+    let closing = ["left", "was closed", "was closed by another node", "leaves meanwhile"]
+        .map(|facts| TestConnection::open(&owner, Some(facts)));
+    let refused = TestConnection::open(&owner, None);
+    let [left, closed, closed_by_other, leaves] = closing.each_ref().map(|one| one.id());
+    let request = CloseRequest { code: 1000, reason: String::new() };
+    assert!(owner.remove(left).is_some());
+    assert_eq!(owner.close(&home(), closed, request.clone()).await, Ok(()));
+    assert_eq!(caller.close(&home(), closed_by_other, request).await, Ok(()));
+    server.kill();
+    until("it has noticed", || !owner.delivers()).await;
+    assert!(owner.remove(leaves).is_some());
+    assert!(owner.remove(refused.id()).is_some());
+    // Who closes a connection is not who ends it.
+    assert!(owner.remove(closed).is_none());
+    let mut finishes = pin!(owner.finishes(leaves));
+    let known = tokio::time::timeout(2 * LEASE, &mut finishes).await;
+    assert!(known.is_err(), "somebody else may have claimed it meanwhile");
+    server.restart();
+    assert!(tokio::time::timeout(DEADLINE, finishes).await.expect("it is told"), "nobody has");
+    // What is under way stands in the directory before it is begun.
+    let facts = format!("{{t}}:facts:{}", owner.node());
+    let all = ["facts", "leaves meanwhile", "left", "was closed", "was closed by another node"];
+    let in_the_directory = || {
+        let text = server.cli(&["hvals", &facts]);
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(in_the_directory(), all);
+    for (one, is_over) in closing.iter().zip([true, false, false, true]) {
+        if is_over {
+            one.set_facts(None);
+            owner.ended(one.id());
+        }
+    }
+    let left_over = ["facts", "was closed", "was closed by another node"];
+    until("what is over is forgotten", || in_the_directory() == left_over).await;
+    let mut orphans = caller.orphans().expect("nobody has taken them");
+    drop(owner);
+    let mut finished = Vec::new();
+    while finished.len() < left_over.len() {
+        let orphan = tokio::time::timeout(DEADLINE, orphans.next()).await;
+        let orphan = orphan.expect("an orphan comes").expect("the store is there");
+        finished.push(orphan.id());
+        orphan.done();
+    }
+    finished.sort_unstable();
+    let mut unfinished = [connection.id(), closed, closed_by_other];
+    unfinished.sort_unstable();
+    assert_eq!(finished, unfinished);
+}
+
 /// Readiness must not be left to a thread that is no more.
 #[tokio::test]
 async fn a_connection_that_panics_does_not_leave_the_node_ready() {

@@ -1,11 +1,13 @@
-//! A Redis of a test's own.
+//! A Redis of a test's own, or a Valkey.
 //!
-//! In:  nothing but the programs `redis-server` and `redis-cli` on the path.
+//! In:  nothing but the programs `redis-server` and `redis-cli` on the path; `valkey-server` and
+//!      `valkey-cli` there or where `./test.sh` puts them.
 //! Out: a server on a free port of the loopback, which ends with the value.
 
 use std::{
     fs::File,
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -16,7 +18,29 @@ use tempfile::TempDir;
 /// How long anything that a test waits for may take.
 pub(in crate::redis) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Where `./test.sh` unpacks Valkey if the system has none.
+const UNPACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tests/valkey/usr/bin");
+
+/// Whose programs serve.
+#[derive(Clone, Copy)]
+pub(in crate::redis) enum Program {
+    Redis,
+    Valkey,
+}
+
+impl Program {
+    fn command(self, which: &str) -> Command {
+        let name = match self {
+            Self::Redis => format!("redis-{which}"),
+            Self::Valkey => format!("valkey-{which}"),
+        };
+        let unpacked = Path::new(UNPACKED).join(&name);
+        if unpacked.exists() { Command::new(unpacked) } else { Command::new(name) }
+    }
+}
+
 pub(in crate::redis) struct Server {
+    program: Program,
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
@@ -31,6 +55,11 @@ impl Server {
 
     /// A server with more options, as on the command line.
     pub(in crate::redis) fn with(options: &[&str]) -> Self {
+        Self::of(Program::Redis, options)
+    }
+
+    /// A server of this program, with more options.
+    pub(in crate::redis) fn of(program: Program, options: &[&str]) -> Self {
         let mut arguments: Vec<String> =
             options.iter().map(|option| (*option).to_owned()).collect();
         if !options.contains(&"--save") {
@@ -40,17 +69,33 @@ impl Server {
         for _ in 0..20 {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let port = free_port();
-            let child = spawn(&folder, port, &arguments);
-            let mut server = Self { folder, port, arguments: arguments.clone(), child };
+            let child = spawn(program, &folder, port, &arguments);
+            let mut server = Self { program, folder, port, arguments: arguments.clone(), child };
             if server.answers() {
                 return server;
             }
         }
-        panic!("no redis-server came up");
+        panic!("no server came up");
     }
 
     pub(in crate::redis) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The url of a user of its own, who can be shut out while others are not.
+    pub(in crate::redis) fn url_of(&self, user: &str) -> String {
+        self.cli(&["acl", "setuser", user, "on", ">secret", "~*", "&*", "+@all"]);
+        format!("redis://{user}:secret@127.0.0.1:{}", self.port)
+    }
+
+    /// Cuts a user off.
+    pub(in crate::redis) fn shut_out(&self, user: &str) {
+        self.cli(&["acl", "setuser", user, "off"]);
+        self.cli(&["client", "kill", "user", user]);
+    }
+
+    pub(in crate::redis) fn let_in(&self, user: &str) {
+        self.cli(&["acl", "setuser", user, "on"]);
     }
 
     pub(in crate::redis) fn port(&self) -> u16 {
@@ -65,7 +110,7 @@ impl Server {
 
     /// The same server again, on the same port, with whatever it had written to its folder.
     pub(in crate::redis) fn restart(&mut self) {
-        self.child = spawn(&self.folder, self.port, &self.arguments);
+        self.child = spawn(self.program, &self.folder, self.port, &self.arguments);
         assert!(self.answers(), "the server comes back");
     }
 
@@ -87,8 +132,8 @@ impl Server {
     /// What `redis-cli` prints.
     pub(in crate::redis) fn cli(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
-        let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output();
-        let output = output.expect("redis-cli is there");
+        let output = self.program.command("cli").args(["-p", &port]).args(arguments).output();
+        let output = output.expect("./test.sh installs it");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
@@ -125,9 +170,10 @@ pub(in crate::redis) fn free_port() -> u16 {
     }
 }
 
-fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
+fn spawn(program: Program, folder: &TempDir, port: u16, arguments: &[String]) -> Child {
     let log = File::create(folder.path().join("log")).expect("a file in an own folder");
-    Command::new("redis-server")
+    program
+        .command("server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--appendonly", "no"])
         .arg("--dir")
         .arg(folder.path())
@@ -135,5 +181,5 @@ fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
         .stdout(log)
         .stderr(Stdio::null())
         .spawn()
-        .expect("redis-server is installed")
+        .expect("./test.sh installs it")
 }

@@ -128,6 +128,7 @@ pub(crate) fn items(message: &Bytes) -> Result<Items, Dropped> {
 }
 
 /// Reads what [`item`] made, and nothing more.
+#[cfg(any(test, feature = "suite"))]
 pub(crate) fn one_item(bytes: &Bytes) -> Option<(u64, Body)> {
     let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?);
     let is_whole = usize::try_from(length).ok()?.checked_add(4)? == bytes.len();

@@ -15,6 +15,8 @@
 
 mod admin;
 mod admission;
+mod adoption;
+mod bus_figures;
 mod cluster;
 mod core_state;
 mod development_authority;
@@ -38,13 +40,17 @@ use tidegate_flow::session::{End, EndCause};
 use tidegate_integrations::BackendTls;
 use tidegate_model::{Configuration, Drain, ListenSection, Store, Traces};
 use tidegate_telemetry::Metrics;
-use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 pub use cluster::StoreError;
 pub use development_authority::{
     AuthorityError, DevelopmentAuthority, development_names, state_folders,
 };
-pub use drain::DrainReport;
+pub use drain::{DrainReport, Heir};
 pub use local_workers::WorkersError;
 pub use snapshot::CompileError;
 pub use tls::{TlsError, load_tls};
@@ -242,6 +248,9 @@ impl Gateway {
         // From here on nothing may fail but for want of a thread, and then nothing has changed.
         functions.reload(&configuration.functions).map_err(WorkersError::Thread)?;
         self.node.swap(snapshot, functions);
+        if let Some(cluster) = self.node.cluster() {
+            cluster.reloaded();
+        }
         if let Some(tls) = renewed {
             self.tls.store(Arc::new(tls));
         }
@@ -249,8 +258,7 @@ impl Gateway {
         for connection in self.node.store().local() {
             if !snapshot.serves(connection.stage) {
                 connection.order_close(End::going_away(EndCause::StageRemoved));
-            } else if connection.is_accepted()
-                && websocket::dispatch::has_disconnect(&snapshot, &connection)
+            } else if connection.is_accepted() && websocket::has_disconnect(&snapshot, &connection)
             {
                 // Perhaps only since this reload.
                 connection.keep_facts();
@@ -261,20 +269,29 @@ impl Gateway {
 
     /// Stops accepting, closes the clients, waits for what is under way until the deadline.
     pub async fn drain(&self, settings: Drain) -> DrainReport {
+        let deadline = Instant::now() + settings.deadline;
         self.node.begin_drain();
         // The receivers are gone only if every core has died, and then there is nothing to stop.
         let _ = self.life.send(Life::Draining);
-        let deadline = Instant::now() + settings.deadline;
-        let report = drain::run(&self.node, settings).await;
-        if let Some(cluster) = self.node.cluster() {
-            // What was cut off is another node's from now on.
-            cluster.store.leave_cluster().await;
-        }
-        self.node.functions().stop().await;
+        let (closed, cut_off) = drain::run(&self.node, settings).await;
+        // What was cut off is another node's from now on.
+        let leaving = async {
+            let Some(cluster) = self.node.cluster() else { return Heir::Nobody };
+            let is_there = self.node.store().delivers();
+            // A Redis that does not answer would take longer than is left.
+            match timeout_at(deadline, cluster.store.leave_cluster()).await {
+                Ok(()) if is_there => Heir::OtherNodes,
+                _ => Heir::OtherNodesIfTheRedisKeeps,
+            }
+        };
+        let functions = self.node.functions();
+        // Their guardian ends the workers that are left after that.
+        let stopping = timeout_at(deadline, functions.stop());
+        let (heir, _) = tokio::join!(leaving, stopping);
         if let Some((_, exporter)) = &self.traces {
             exporter.end(deadline).await;
         }
-        report
+        DrainReport { closed, cut_off, heir }
     }
 
     /// Ends the cores' threads. What is still under way is cut off.
@@ -309,7 +326,7 @@ fn run_core(core: Arc<Core>, listeners: CoreListeners, mut alive: watch::Receive
         if let Some(admin) = listeners.admin {
             tokio::spawn(core.node.clone().shrink_now_and_then());
             tokio::spawn(cluster::tell(core.node.clone()));
-            tokio::spawn(cluster::adopt(core.clone()));
+            tokio::spawn(adoption::adopt(core.clone()));
             let keeper = core.clone();
             tokio::spawn(async move { keeper.node.jwt_keys.keep_fresh(&keeper.pools).await });
             let plain = Arc::new(ArcSwap::from_pointee(PortTls::Plain));

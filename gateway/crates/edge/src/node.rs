@@ -175,6 +175,10 @@ impl Node {
 
     pub(crate) fn begin_drain(&self) {
         self.phase.store(Phase::Draining as u8, Ordering::Release);
+        if let Some(cluster) = &self.cluster {
+            // Nodes that die from now on are for those who stay.
+            cluster.store.leave_off();
+        }
         self.metrics.drain_started();
     }
 

@@ -128,9 +128,11 @@ pub enum Store {
 /// How a node reaches the Redis that it shares with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisStoreSettings {
-    /// One for a server or its sentinels, several for the nodes of a Redis Cluster: at least one,
-    /// in the store's own form. Each may hold a password.
+    /// One for a server or its sentinels, one or more for the nodes of a Redis Cluster, in the
+    /// store's own form. Each may hold a password.
     pub urls: Vec<Secret>,
+    /// Whether they are a Redis Cluster's.
+    pub is_cluster: bool,
     /// A node that is silent for this long is dead.
     pub node_lease: Duration,
     /// What keys and channels begin with.

@@ -211,10 +211,11 @@ impl Wanted {
             Is::Broadcast => request.send(Audience::Stage)?,
             Is::Other | Is::Unknown => {
                 let extra = self.allowed();
-                let message = extra.trim_start_matches("Allow: ").trim_end();
+                let methods = extra.trim_start_matches("Allow: ").trim_end();
+                let message = format!("this path takes {methods}");
                 return Err(Response {
                     extra,
-                    ..Response::error(405, "MethodNotAllowedException", message)
+                    ..Response::error(405, "MethodNotAllowedException", &message)
                 });
             }
         };
@@ -383,16 +384,17 @@ impl Request<'_> {
         self.parsed("cursor")
     }
 
-    /// What names this call where it is sent again: the SDKs repeat theirs on every retry.
+    /// What names this call where it is sent again: the SDKs repeat theirs on every retry. A key of
+    /// the caller's own comes first: whoever makes an SDK's call again has a new id from the SDK.
     fn name(&self, wanted: &Wanted, action: &Action) -> Result<Option<CallName>, Response> {
         if !matches!(wanted.method, Method::Post) {
             // The others do the same twice as once.
             return Ok(None);
         }
         // The same name in the other header, or for a binary message, names another call.
-        let sdk = self.head.header("amz-sdk-invocation-id").map(|id| ([b's', b'S'], id));
+        let key = self.head.header("idempotency-key").map(|id| ([b'k', b'K'], id));
         let Some(([text, binary], id)) =
-            sdk.or_else(|| self.head.header("idempotency-key").map(|id| ([b'k', b'K'], id)))
+            key.or_else(|| self.head.header("amz-sdk-invocation-id").map(|id| ([b's', b'S'], id)))
         else {
             return Ok(None);
         };

@@ -15,16 +15,6 @@ use super::{
 };
 use crate::{core_state::Core, http::response::Response, websocket::Connection};
 
-/// What a message that was sent is answered with.
-enum Answered {
-    /// A post: the owner's queue took it.
-    Sent,
-    /// A send to an audience.
-    Counts { recipients: u64, nodes: u32 },
-    /// A batch.
-    Batch { delivered: u64, gone: Vec<ConnectionId> },
-}
-
 pub(super) async fn carry_out(core: &Core, work: Work) -> Response {
     let Work { scope, action, call } = work;
     let store = core.node.store();
@@ -34,22 +24,28 @@ pub(super) async fn carry_out(core: &Core, work: Work) -> Response {
                 Some(call) => store.post_once(&scope, id, message, call).await,
                 None => store.post(&scope, id, message).await,
             };
-            answer(posted.map(|_receipt| Answered::Sent))
+            match posted {
+                Ok(_receipt) => Response::empty(200),
+                Err(err) => refused(err),
+            }
         }
         Action::Send(audience, message, except) => {
-            let report = send(store, &scope, audience, message, except, call.as_ref()).await;
-            let counts = report
-                .map(|SendReport { recipients, nodes, .. }| Answered::Counts { recipients, nodes });
-            answer(counts.map_err(DeliveryError::from))
+            match send(store, &scope, audience, message, except, call.as_ref()).await {
+                Ok(SendReport { recipients, nodes, .. }) => {
+                    json(&serde_json::json!({ "recipients": recipients, "nodes": nodes }))
+                }
+                Err(Unavailable) => unavailable(not_everywhere(call.as_ref())),
+            }
         }
         Action::Batch(list, message) => {
             let audience = Audience::Connections(list);
-            let report = send(store, &scope, audience, message, Vec::new(), call.as_ref()).await;
-            let batch = report.map(|SendReport { recipients, gone, .. }| Answered::Batch {
-                delivered: recipients,
-                gone,
-            });
-            answer(batch.map_err(DeliveryError::from))
+            match send(store, &scope, audience, message, Vec::new(), call.as_ref()).await {
+                Ok(SendReport { recipients, gone, .. }) => {
+                    let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
+                    json(&serde_json::json!({ "delivered": recipients, "gone": gone }))
+                }
+                Err(Unavailable) => unavailable(not_everywhere(call.as_ref())),
+            }
         }
         Action::Describe(id) => match store.describe(&scope, id).await {
             Ok(found) => described(&found),
@@ -62,7 +58,9 @@ pub(super) async fn carry_out(core: &Core, work: Work) -> Response {
         Action::CloseAll(audience, request) => {
             match store.close_audience(&scope, audience, request).await {
                 Ok(_) => Response::empty(204),
-                Err(Unavailable) => refused(Unavailable.into()),
+                Err(Unavailable) => unavailable(
+                    "not every node can be reached, and some connections may be open still: repeat the call",
+                ),
             }
         }
         Action::Join(group, id) => match store.join(&scope, &group, id).await {
@@ -74,10 +72,10 @@ pub(super) async fn carry_out(core: &Core, work: Work) -> Response {
             Err(err) => refused(err),
         },
         Action::Count(group) => match store.count(&scope, &group).await {
-            Ok(count) => {
-                Response::json(200, serde_json::json!({ "connections": count }).to_string())
-            }
-            Err(Unavailable) => refused(Unavailable.into()),
+            Ok(count) => json(&serde_json::json!({ "connections": count })),
+            Err(Unavailable) => unavailable(
+                "not every node can be reached, so its members are not counted: repeat the call",
+            ),
         },
         Action::Members(group, limit, cursor) => {
             page(store.members(&scope, &group, limit, cursor).await)
@@ -101,29 +99,6 @@ fn send(
     }
 }
 
-fn answer(answered: Result<Answered, DeliveryError>) -> Response {
-    match answered {
-        Ok(answered) => answered.response(),
-        Err(err) => refused(err),
-    }
-}
-
-impl Answered {
-    fn response(&self) -> Response {
-        let json = |value: serde_json::Value| Response::json(200, value.to_string());
-        match self {
-            Self::Sent => Response::empty(200),
-            Self::Counts { recipients, nodes } => {
-                json(serde_json::json!({ "recipients": recipients, "nodes": nodes }))
-            }
-            Self::Batch { delivered, gone } => {
-                let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
-                json(serde_json::json!({ "delivered": delivered, "gone": gone }))
-            }
-        }
-    }
-}
-
 fn refused(err: DeliveryError) -> Response {
     match err {
         DeliveryError::Gone => gone(),
@@ -132,12 +107,32 @@ fn refused(err: DeliveryError) -> Response {
             "LimitExceededException",
             "the client does not read fast enough; its send queue is full",
         ),
-        DeliveryError::Unavailable => Response::error(
-            503,
-            "ServiceUnavailableException",
-            "the node that owns the connection cannot be reached",
-        ),
+        DeliveryError::Unavailable => {
+            unavailable("the node that owns the connection cannot be reached")
+        }
     }
+}
+
+fn unavailable(message: &str) -> Response {
+    Response::error(503, "ServiceUnavailableException", message)
+}
+
+/// What became of a send that did not reach every node, and what a caller does about it.
+fn not_everywhere(call: Option<&CallName>) -> &'static str {
+    match call {
+        Some(_) => {
+            "not every node can be reached, and some connections may have the message: repeat the call \
+             under the same Idempotency-Key (or amz-sdk-invocation-id), and they do not get it again"
+        }
+        None => {
+            "not every node can be reached, and some connections may have the message: a repeated call \
+             sends it to them again; one with an Idempotency-Key would not"
+        }
+    }
+}
+
+fn json(value: &serde_json::Value) -> Response {
+    Response::json(200, value.to_string())
 }
 
 fn described(found: &Description) -> Response {
@@ -146,16 +141,20 @@ fn described(found: &Description) -> Response {
         "identity": { "sourceIp": found.source_ip, "userAgent": found.user_agent },
         "lastActiveAt": iso_8601(found.last_active_at_ms),
     });
-    Response::json(200, body.to_string())
+    json(&body)
 }
 
 /// `cursor` is there as long as there may be more.
 fn page(found: Result<Page, Unavailable>) -> Response {
-    let Ok(Page { connections, next }) = found else { return refused(Unavailable.into()) };
+    let Ok(Page { connections, next }) = found else {
+        return unavailable(
+            "not every node can be reached, so this page is not known: repeat the call, with its cursor",
+        );
+    };
     let ids: Vec<_> = connections.iter().map(ToString::to_string).collect();
     let mut body = serde_json::json!({ "connectionIds": ids });
     if let Some(next) = next {
         body["cursor"] = next.to_string().into();
     }
-    Response::json(200, body.to_string())
+    json(&body)
 }

@@ -21,7 +21,7 @@ use crate::{
     http::{head::Head, response::Response},
     node::Node,
     snapshot::RouteEntry,
-    websocket::{Connection, dispatch::Ending},
+    websocket::{Connection, Ending},
 };
 
 const API: &str = "tidegate.api";

@@ -5,18 +5,20 @@
 //! Out: the connection's groups changed; the greeting.
 //!
 //! Holds always: a header that is not understood changes nothing and is logged, for it is the
-//! backend's mistake; none of these headers reaches the client.
+//! backend's mistake; none of these headers reaches the client. Groups change on this node at once;
+//! that the others know of it is waited for once, however many they are.
 
 use std::str::Utf8Error;
 
 use bytes::Bytes;
-use connection_store::{DeliveryError, GroupName, MessageKind};
+use connection_store::{DeliveryError, GroupName, MessageKind, Reply, Unavailable};
 use http::{HeaderMap, HeaderName};
 use tracing::warn;
 
 use super::{
     connection::{Connection, now_ms},
     frame::encode_message,
+    publishing::published,
 };
 use crate::{core_state::Core, snapshot::RouteEntry};
 
@@ -25,29 +27,58 @@ const LEAVE: HeaderName = HeaderName::from_static("tidegate-leave");
 const REPLY: HeaderName = HeaderName::from_static("tidegate-reply");
 
 /// Carries out `Tidegate-Join` and `Tidegate-Leave`, in this order: a group that both name is left.
+/// Then waits until other nodes know of it.
 pub(crate) async fn change_groups(
     core: &Core,
     connection: &Connection,
     route: &RouteEntry,
     headers: &HeaderMap,
 ) {
-    if !headers.contains_key(JOIN) && !headers.contains_key(LEAVE) {
-        return;
+    if change_groups_here(core, connection, route, headers)
+        && let Err(Unavailable) = published(core).await
+    {
+        tell_unknown(connection, route);
     }
-    let store = core.node.store();
-    for (header, joins) in [(JOIN, true), (LEAVE, false)] {
-        for group in groups(headers, &header, connection, route) {
-            let done = if joins {
-                store.join(&connection.scope, &group, connection.id).await
-            } else {
-                store.leave(&connection.scope, &group, connection.id).await
-            };
-            match done {
-                // It has ended meanwhile, and its groups with it.
-                Ok(()) | Err(DeliveryError::Gone) => {}
-                Err(err) => complain(connection, route, header.as_str(), &err.to_string()),
-            }
+}
+
+/// The same, on this node only. Whether it has joined a group, so that others have to know.
+pub(super) fn change_groups_here(
+    core: &Core,
+    connection: &Connection,
+    route: &RouteEntry,
+    headers: &HeaderMap,
+) -> bool {
+    if !headers.contains_key(JOIN) && !headers.contains_key(LEAVE) {
+        return false;
+    }
+    let (store, mut has_joined) = (core.node.store(), false);
+    for group in groups(headers, &JOIN, connection, route) {
+        // What there is to wait for is the other nodes.
+        match store.join(&connection.scope, &group, connection.id) {
+            // It has ended meanwhile, and its groups with it.
+            Reply::Ready(Some(Err(DeliveryError::Gone))) => {}
+            Reply::Ready(_) | Reply::Later(_) => has_joined = true,
         }
+    }
+    for group in groups(headers, &LEAVE, connection, route) {
+        // The others ask in vain until they know; that harms nobody.
+        drop(store.leave(&connection.scope, &group, connection.id));
+    }
+    has_joined
+}
+
+/// Says that a connection has joined groups which other nodes' sends may miss for the time being.
+pub(super) fn tell_unknown(connection: &Connection, route: &RouteEntry) {
+    if let Some(unlogged) = route.may_warn(now_ms()) {
+        let facts = &connection.facts;
+        warn!(
+            connection_id = %facts.id,
+            api_id = &*facts.api_id,
+            stage = &*facts.stage,
+            route_key = &*route.key,
+            unlogged,
+            "groups were joined on this node, and the other nodes do not know of it yet"
+        );
     }
 }
 

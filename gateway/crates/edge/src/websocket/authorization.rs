@@ -24,8 +24,9 @@ use tracing::{debug, warn};
 
 use super::{
     connection::now_ms,
-    dispatch::{AuthorizerLog, DecidedBy, Run},
+    ending::{AuthorizerLog, DecidedBy},
     refusal::Refusal,
+    run::Run,
 };
 use crate::{
     core_state::Core,

@@ -2,29 +2,30 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use connection_store::{
     CloseRequest, ConnectionId, Description, LocalConnection, Message, Scope, SendError,
 };
-use parking_lot::Mutex;
+use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard};
 use tidegate_flow::{
     context::ConnectionFacts,
     session::{End, EndCause},
     trace_context::TraceContext,
 };
-use tidegate_model::SlowClient;
+use tidegate_model::{Limits, SlowClient};
 use tidegate_telemetry::{DroppedCause, OpenConnection};
 use tokio::net::TcpStream;
 
 use super::{
     disconnect_facts,
     frame::encode_message,
+    keeping::Keeping,
     outbox::{Outbox, QueueLimit, Sent},
 };
 use crate::{admission::Admission, node::Node, snapshot::StageIndex};
@@ -38,27 +39,26 @@ pub(crate) struct Connection {
     pub(crate) stage: StageIndex,
     /// Whether only the connection's own task may write to the socket.
     pub(crate) tls: bool,
-    pub(crate) socket: TcpStream,
+    /// `None` once the connection's task has ended, whoever still holds the connection.
+    socket: RwLock<Option<TcpStream>>,
     /// What the traces of its messages point at; only where it was recorded.
     connect_span: Option<Box<TraceContext>>,
     node: Arc<Node>,
     outbox: Mutex<Outbox>,
+    /// `facts.connected_at_ms` by [`steady_ms`], as is the next.
+    steady_connected_at_ms: u64,
     last_active_ms: AtomicU64,
     /// Messages at integrations.
     in_flight: AtomicU32,
     /// The connection's task has stopped reading until a call ends.
     waits_for_call: AtomicBool,
-    /// Whether a surviving node would need its facts: [`NOT_KEPT`], [`KEPT`], then [`ENDED`].
-    keeping: AtomicU8,
+    /// Whether a surviving node would need its facts.
+    keeping: Keeping,
     place: Mutex<Place>,
 }
 
 /// 1012 "Service Restart" (the IANA registry of close codes).
 const RESTART: u16 = 1012;
-
-const NOT_KEPT: u8 = 0;
-const KEPT: u8 = 1;
-const ENDED: u8 = 2;
 
 /// What the management API sends, encoded for any number of connections.
 pub(crate) struct Posted {
@@ -85,20 +85,24 @@ impl Connection {
         (socket, tls): (TcpStream, bool),
         admission: Admission,
     ) -> Self {
+        // The one moment at which both clocks are compared.
+        let waited_ms = now_ms().saturating_sub(facts.connected_at_ms);
+        let connected_at_ms = steady_ms().saturating_sub(waited_ms);
         Self {
-            last_active_ms: AtomicU64::new(facts.connected_at_ms),
+            steady_connected_at_ms: connected_at_ms,
+            last_active_ms: AtomicU64::new(connected_at_ms),
             facts,
             id,
             scope,
             stage,
             tls,
-            socket,
+            socket: RwLock::new(Some(socket)),
             connect_span: None,
             node,
             outbox: Mutex::new(Outbox::held()),
             in_flight: AtomicU32::new(0),
             waits_for_call: AtomicBool::new(false),
-            keeping: AtomicU8::new(NOT_KEPT),
+            keeping: Keeping::new(),
             place: Mutex::new(Place { _admission: Some(admission), open: None }),
         }
     }
@@ -115,7 +119,11 @@ impl Connection {
 
     /// Sends bytes that hold whole, encoded messages.
     pub(crate) fn send_encoded(&self, frames: &Bytes) -> Result<(), SendError> {
-        self.send_by(|outbox, direct, limit| outbox.send(frames, direct, limit))?;
+        self.send_within(&self.node.snapshot().limits, frames)
+    }
+
+    fn send_within(&self, limits: &Limits, frames: &Bytes) -> Result<(), SendError> {
+        self.send_by(limits, |outbox, direct, limit| outbox.send(frames, direct, limit))?;
         self.touch();
         Ok(())
     }
@@ -123,22 +131,22 @@ impl Connection {
     /// Sends what one read gave rise to. It is no activity of its own: a pong keeps no connection
     /// from being idle (websocket-api, section 3.6), and a message has counted when it came.
     pub(crate) fn send_gathered(&self, frames: &[u8]) {
+        let limits = &self.node.snapshot().limits;
         // Refused only where the connection is closing, which its task knows.
-        let _ = self.send_by(|outbox, direct, limit| outbox.send_gathered(frames, direct, limit));
+        let _ = self
+            .send_by(limits, |outbox, direct, limit| outbox.send_gathered(frames, direct, limit));
     }
 
     fn send_by(
         &self,
+        limits: &Limits,
         send: impl FnOnce(&mut Outbox, Option<&TcpStream>, QueueLimit) -> Sent,
     ) -> Result<(), SendError> {
-        let limit = {
-            let limits = &self.node.snapshot().limits;
-            QueueLimit { bytes: limits.send_queue_bytes, policy: limits.slow_client }
-        };
-        let direct = (!self.tls).then_some(&self.socket);
+        let limit = QueueLimit { bytes: limits.send_queue_bytes, policy: limits.slow_client };
         let sent = {
             let mut outbox = self.outbox.lock();
-            let sent = send(&mut outbox, direct, limit);
+            let socket = if self.tls { None } else { self.socket() };
+            let sent = send(&mut outbox, socket.as_deref(), limit);
             if sent.overflowed {
                 outbox.order_close(End::refused(1008, EndCause::SlowClient));
             }
@@ -166,6 +174,17 @@ impl Connection {
         self.outbox.lock().order_close(end);
     }
 
+    /// The socket, until it is taken. Not to be held over an await.
+    pub(crate) fn socket(&self) -> Option<MappedRwLockReadGuard<'_, TcpStream>> {
+        RwLockReadGuard::try_map(self.socket.read(), Option::as_ref).ok()
+    }
+
+    /// The socket, for whoever ends it: nobody else reads or writes any more. So the descriptor
+    /// is free at once, also while a `$disconnect` or a call under way holds the connection.
+    pub(crate) fn take_socket(&self) -> Option<TcpStream> {
+        self.socket.write().take()
+    }
+
     /// The send queue. Not to be held over an await.
     pub(crate) fn outbox(&self) -> parking_lot::MutexGuard<'_, Outbox> {
         self.outbox.lock()
@@ -189,15 +208,14 @@ impl Connection {
     /// Has the store keep what another node needs to run the `$disconnect` of this connection, which
     /// has been accepted. Nothing where it is kept already, or where its end is over.
     pub(crate) fn keep_facts(&self) {
-        let order = Ordering::AcqRel;
-        if self.keeping.compare_exchange(NOT_KEPT, KEPT, order, Ordering::Relaxed).is_ok() {
+        if self.keeping.begin() {
             self.node.store().accepted(self);
         }
     }
 
     /// Nobody needs to run its `$disconnect` any more.
     pub(crate) fn forget_facts(&self) {
-        if self.keeping.swap(ENDED, Ordering::AcqRel) == KEPT {
+        if self.keeping.end() {
             self.node.store().ended(self.id);
         }
     }
@@ -210,11 +228,17 @@ impl Connection {
 
     /// A message went in or out: the idle time begins anew.
     pub(crate) fn touch(&self) {
-        self.last_active_ms.store(now_ms(), Ordering::Relaxed);
+        self.last_active_ms.store(steady_ms(), Ordering::Relaxed);
     }
 
-    pub(crate) fn last_active_ms(&self) -> u64 {
-        self.last_active_ms.load(Ordering::Relaxed)
+    /// How long no message went in or out.
+    pub(crate) fn idle_for(&self) -> Duration {
+        since(self.last_active_ms.load(Ordering::Relaxed))
+    }
+
+    /// How long it has been there, from before its authorizer and `$connect`.
+    pub(crate) fn age(&self) -> Duration {
+        since(self.steady_connected_at_ms)
     }
 
     /// Messages at integrations now.
@@ -270,9 +294,10 @@ impl LocalConnection for Connection {
     }
 
     fn send(&self, posted: &Posted) -> Result<(), SendError> {
-        self.send_encoded(&posted.frames)?;
+        let snapshot = self.node.snapshot();
+        self.send_within(&snapshot.limits, &posted.frames)?;
         // Counted by the node that has the client, and not for a call that was answered as before.
-        if let Some(stage) = self.node.snapshot().stage(self.stage) {
+        if let Some(stage) = snapshot.stage(self.stage) {
             stage.posts.message_out(posted.payload_bytes);
         }
         Ok(())
@@ -288,23 +313,40 @@ impl LocalConnection for Connection {
     }
 
     fn disconnect_facts(&self) -> Option<Bytes> {
-        let is_kept = self.keeping.load(Ordering::Acquire) == KEPT;
-        is_kept.then(|| disconnect_facts::encode(&self.facts))
+        self.keeping.is_kept().then(|| disconnect_facts::encode(&self.facts))
     }
 
     fn describe(&self) -> Description {
+        let last_active_ms = self.last_active_ms.load(Ordering::Relaxed);
+        let active_for_ms = last_active_ms.saturating_sub(self.steady_connected_at_ms);
         Description {
             connected_at_ms: self.facts.connected_at_ms,
-            last_active_at_ms: self.last_active_ms(),
+            last_active_at_ms: self.facts.connected_at_ms + active_for_ms,
             source_ip: self.facts.source_ip,
             user_agent: self.facts.user_agent.as_deref().map(str::to_owned),
         }
     }
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970, for what is shown and signed. It jumps when the clock is set.
 pub(crate) fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Milliseconds that only ever grow as time passes, from some moment of this process: for the
+/// limits of time, so that a clock that is set closes nobody.
+fn steady_ms() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // Not from 0, for what began before the first look.
+    DAY_MS + millis(START.elapsed())
+}
+
+fn since(then_ms: u64) -> Duration {
+    Duration::from_millis(steady_ms().saturating_sub(then_ms))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

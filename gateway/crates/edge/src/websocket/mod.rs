@@ -3,17 +3,24 @@
 mod asked_for;
 mod authorization;
 mod connection;
+mod disconnect;
 mod disconnect_facts;
-pub(crate) mod dispatch;
+mod dispatch;
+mod ending;
 mod frame;
 mod frame_tracker;
+mod keeping;
 mod outbox;
+mod publishing;
 mod refusal;
+mod run;
 mod session_task;
 pub(crate) mod upgrade;
 
 pub(crate) use connection::{Connection, now_ms};
-pub(crate) use dispatch::run_orphans_disconnect;
+pub(crate) use disconnect::{has_disconnect, run_orphans_disconnect};
+pub(crate) use disconnect_facts::UnusableFacts;
+pub(crate) use ending::Ending;
 pub(crate) use outbox::Outbox;
 
 use connection_store::Orphan;
@@ -25,7 +32,7 @@ use crate::node::Node;
 pub(crate) fn adopted_facts(
     node: &Node,
     orphan: &Orphan,
-) -> Result<ConnectionFacts, disconnect_facts::UnusableFacts> {
+) -> Result<ConnectionFacts, UnusableFacts> {
     let snapshot = node.snapshot();
     let value_of = |name: &str| snapshot.usage_plans.value_of(name).cloned();
     disconnect_facts::decode(orphan.id(), orphan.facts(), value_of)

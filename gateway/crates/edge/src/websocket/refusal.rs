@@ -8,7 +8,7 @@ use tidegate_flow::{
 };
 use tidegate_telemetry::ConnectOutcome;
 
-use super::dispatch::Told;
+use super::ending::Told;
 use crate::http::response::Response;
 
 /// A refusal of the gateway's own.

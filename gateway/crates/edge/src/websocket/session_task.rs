@@ -25,6 +25,7 @@ use tidegate_flow::{
 };
 use tidegate_model::{Binary, RouteKey};
 use tidegate_telemetry::{ClientErrorKind, DisconnectCause, DroppedCause};
+use tokio::net::TcpStream;
 use tracing::{Instrument as _, debug};
 use tungstenite::{
     Error, Message,
@@ -34,12 +35,15 @@ use tungstenite::{
 
 use super::{
     connection::{Connection, now_ms},
+    disconnect::{has_disconnect, run_disconnect},
     dispatch::{self, Incoming},
     frame::encode_close,
     frame_tracker::FrameTracker,
+    run::run_span,
 };
 use crate::{
     core_state::Core,
+    drain,
     node::Running,
     transport::{self, Tls},
 };
@@ -140,33 +144,24 @@ impl SessionTask {
             self.core.forget(key);
         }
         let delay = match self.session {
-            Session::Open => {
-                let now = now_ms();
-                self.deadlines(now).0
-            }
+            Session::Open => self.deadlines().0,
             Session::Closing(_) | Session::Ended => CLOSE_GRACE,
         };
         self.timer = Some(self.core.wake_after(delay, self.connection.clone()));
     }
 
     /// How long until a limit of time is reached, and what happens then.
-    fn deadlines(&self, now: u64) -> (Duration, End) {
-        let snapshot = self.core.node.snapshot();
-        let left = |since: u64, limit: Duration| {
-            limit.saturating_sub(Duration::from_millis(now.saturating_sub(since)))
-        };
-        let idle = left(self.connection.last_active_ms(), snapshot.limits.idle_timeout);
-        let age = snapshot
-            .limits
+    fn deadlines(&self) -> (Duration, End) {
+        let limits = &self.core.node.snapshot().limits;
+        let idle = limits.idle_timeout.saturating_sub(self.connection.idle_for());
+        let age = limits
             .max_connection
-            .map_or(Duration::MAX, |limit| left(self.connection.facts.connected_at_ms, limit));
-        let token = self
-            .connection
-            .facts
-            .authorization
-            .as_ref()
+            .map_or(Duration::MAX, |limit| limit.saturating_sub(self.connection.age()));
+        let authorization = self.connection.facts.authorization.as_ref();
+        // A token's end is a time of day.
+        let token = authorization
             .and_then(|authorization| authorization.expires_at_ms)
-            .map_or(Duration::MAX, |end| Duration::from_millis(end.saturating_sub(now)));
+            .map_or(Duration::MAX, |end| Duration::from_millis(end.saturating_sub(now_ms())));
         if token < age.min(idle) {
             (token, End::token_expired())
         } else if age < idle {
@@ -180,7 +175,7 @@ impl SessionTask {
         self.timer = None;
         match self.session {
             Session::Open => {
-                let (left, end) = self.deadlines(now_ms());
+                let (left, end) = self.deadlines();
                 if left.is_zero() {
                     self.input(Input::Close(end));
                 } else {
@@ -235,13 +230,13 @@ impl SessionTask {
             stage.metrics.disconnect(disconnect_cause(end.cause));
         }
         self.set_timer();
-        if !dispatch::has_disconnect(&self.core.node.snapshot(), &self.connection) {
+        if !has_disconnect(&self.core.node.snapshot(), &self.connection) {
             self.connection.forget_facts();
             return;
         }
         let (core, connection) = (self.core.clone(), self.connection.clone());
-        let span = dispatch::run_span(&connection.facts, RouteKey::DISCONNECT);
-        tokio::spawn(dispatch::run_disconnect(core, connection, end).instrument(span));
+        let span = run_span(&connection.facts, RouteKey::DISCONNECT);
+        tokio::spawn(run_disconnect(core, connection, end).instrument(span));
     }
 
     /// Reads and handles what is there. Ready when there is nothing more to read, ever.
@@ -262,12 +257,16 @@ impl SessionTask {
             }
             match self.read_once() {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
-                    if ready!(self.connection.socket.poll_read_ready(context)).is_err() {
+                    if ready!(self.poll_socket(|socket| socket.poll_read_ready(context))).is_err() {
                         self.lost();
                     }
                 }
                 Ok(READ_BUFFER_BYTES) => {}
-                Ok(1..) if self.tls.is_none() => transport::mark_drained(&self.connection.socket),
+                Ok(1..) if self.tls.is_none() => {
+                    if let Some(socket) = self.connection.socket() {
+                        transport::mark_drained(&socket);
+                    }
+                }
                 Ok(1..) => {}
                 Ok(0) | Err(_) => self.lost(),
             }
@@ -276,19 +275,32 @@ impl SessionTask {
         Poll::Pending
     }
 
+    fn poll_socket(
+        &self,
+        poll: impl FnOnce(&TcpStream) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        match self.connection.socket() {
+            Some(socket) => poll(&socket),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
     fn lost(&mut self) {
         self.broken = true;
         self.input(Input::PeerGone);
     }
 
     fn at_limit(&self) -> bool {
-        let limit = self.core.node.snapshot().limits.max_in_flight.get();
-        self.connection.in_flight() >= limit
+        self.connection.in_flight() >= drain::places(&self.core.node)
     }
 
     fn read_once(&mut self) -> io::Result<usize> {
         READ_BUFFER.with_borrow_mut(|buffer| {
-            let read = transport::try_read(&self.connection.socket, &mut self.tls, buffer)?;
+            // Let go of before what was read is fed, which may send.
+            let read = match self.connection.socket() {
+                Some(socket) => transport::try_read(&socket, &mut self.tls, buffer)?,
+                None => 0,
+            };
             if read > 0 {
                 self.tracker.feed(&buffer[..read]);
                 if self.session.is_open() {
@@ -412,13 +424,18 @@ impl SessionTask {
     /// Writes what waits. Ready when nothing does.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let socket = &self.connection.socket;
-            let written =
-                transport::try_write(socket, &mut self.tls, &mut self.connection.outbox());
+            let written = {
+                let mut outbox = self.connection.outbox();
+                match self.connection.socket() {
+                    Some(socket) => transport::try_write(&socket, &mut self.tls, &mut outbox),
+                    None => Err(io::ErrorKind::NotConnected.into()),
+                }
+            };
             match written {
                 Ok(()) => return Poll::Ready(()),
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
-                    if ready!(socket.poll_write_ready(context)).is_err() {
+                    if ready!(self.poll_socket(|socket| socket.poll_write_ready(context))).is_err()
+                    {
                         self.broken = true;
                     }
                 }
@@ -468,9 +485,11 @@ impl Drop for SessionTask {
         if dropped > 0 {
             self.connection.count_dropped(DroppedCause::Closed, dropped);
         }
-        // Without others who hold it, the socket is closed right away, which says the same.
-        if self.tls.is_some() || Arc::strong_count(&self.connection) > 1 {
-            transport::shut(&self.connection.socket, &mut self.tls);
+        // Closed here, which says goodbye on plain TCP.
+        if let Some(socket) = self.connection.take_socket()
+            && self.tls.is_some()
+        {
+            transport::shut(&socket, &mut self.tls);
         }
     }
 }

@@ -8,16 +8,17 @@
 //! Holds always: nothing is accepted before `$connect` has said yes; a refused upgrade runs no
 //! `$disconnect`; what the integration answered beyond the subprotocol is not sent with the 101.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use connection_store::Reply;
+use connection_store::Unavailable;
 use percent_encoding::percent_decode_str;
 use sha1::{Digest as _, Sha1};
 use tidegate_flow::{
     context::{ConnectionFacts, Occurrence, UpgradeRequest},
     error_frame::{ErrorMessage, error_frame},
     opaque_id::OpaqueId,
+    session::{End, EndCause},
     trace_context::TraceContext,
 };
 use tidegate_integrations::Answer;
@@ -30,8 +31,11 @@ use super::{
     asked_for,
     authorization::{self, Request},
     connection::{Connection, now_ms},
-    dispatch::{AuthorizerLog, Ending, Invoked, Run, has_disconnect, run_span},
+    disconnect::has_disconnect,
+    ending::{AuthorizerLog, Ending},
+    publishing::published,
     refusal::Refusal,
+    run::{Invoked, Run, run_span},
     session_task::SessionTask,
 };
 use crate::{
@@ -50,9 +54,6 @@ use crate::{
 
 /// Longest URL, as API Gateway's quota has it.
 const MAX_URL_BYTES: usize = 4096;
-
-/// How long a client waits at most for the other nodes to know of it.
-const LONGEST_PUBLISHING: Duration = Duration::from_secs(1);
 
 /// The GUID of RFC 6455, 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -350,7 +351,9 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
             // Not reachable any more, and its place free, before the client knows.
             drop(reachable);
             connection.leave();
-            refuse(&connection.socket, &mut tls, &response).await;
+            if let Some(socket) = connection.take_socket() {
+                refuse(&socket, &mut tls, &response).await;
+            }
         }
         Ok(subprotocol) => {
             if !held {
@@ -368,10 +371,13 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
             connection.mark_open(core.node.metrics.open_connection());
             connection.touch();
             let mut first = switching_protocols(&accept, subprotocol);
+            let mut joined = None;
             if let (Some(route), Some(Ok(answer))) =
                 (&stage.connect, invoked.as_ref().map(|invoked| &invoked.result))
             {
-                asked_for::change_groups(&core, &connection, route, &answer.headers).await;
+                let headers = &answer.headers;
+                let has_joined = asked_for::change_groups_here(&core, &connection, route, headers);
+                joined = has_joined.then_some(route);
                 if let Some(greeting) = asked_for::greeting(&connection, route, &answer.headers) {
                     first.extend_from_slice(&greeting);
                 }
@@ -379,25 +385,22 @@ pub(crate) async fn run(core: Arc<Core>, peer: Peer, upgrade: Upgrade, early: Ve
             if has_disconnect(&core.node.snapshot(), &connection) {
                 connection.keep_facts();
             }
-            publish(&core).await;
+            // Before its client knows. One wait for all: also for the groups.
+            if let (Err(Unavailable), Some(route)) = (published(&core).await, joined) {
+                asked_for::tell_unknown(&connection, route);
+            }
             connection.outbox().open(first.into());
+            // It may have come after the drain's look at who is there. The phase is set before that
+            // look, which passes over whoever is not marked as open yet.
+            if core.node.phase() == Phase::Draining {
+                connection.order_close(End::going_away(EndCause::Drain));
+            }
             // A task of its own, so that an idle connection does not carry this one.
             let task = SessionTask::new(core.clone(), connection.clone(), tls, &early);
             tokio::spawn(task);
         }
     }
     drop(running);
-}
-
-/// Waits until other nodes know of a connection what they have to know, before its client does. A
-/// server that does not answer keeps nobody out.
-async fn publish(core: &Core) {
-    match core.node.store().published() {
-        Reply::Ready(_) => {}
-        later @ Reply::Later(_) => {
-            let _ = tokio::time::timeout(LONGEST_PUBLISHING, later).await;
-        }
-    }
 }
 
 /// Answers, and closes.
