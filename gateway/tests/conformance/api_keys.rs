@@ -14,8 +14,11 @@ use tidegate_testkit::{
 
 use crate::{
     GATEWAY,
-    authorizers::{GuardKey, allow, guarded_by, reload, upgrade_answer, upgrade_status},
-    start, watched_by,
+    authorizers::{GuardKey, allow, guarded_by},
+    reloads::reload,
+    start,
+    upgrade::{upgrade_answer, upgrade_status},
+    watched_by,
 };
 
 const ALICE: &str = "alices-key-of-20-or-more";

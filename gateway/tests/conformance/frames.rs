@@ -22,15 +22,10 @@ use tokio::{
     sync::{Barrier, Semaphore},
 };
 
-use crate::{connection_id, reply, start, watched_by};
+use crate::{connection_id, echo, reply, start, watched_by};
 
 const FRAME: usize = 32 * 1024;
 const MESSAGE: usize = 128 * 1024;
-
-/// An api that says every message back.
-fn echo() -> GatewayToml {
-    GatewayToml::new().echo("echo").two_way("$default", "echo")
-}
 
 /// As [`echo`], with the connection's id known.
 async fn watched_echo(

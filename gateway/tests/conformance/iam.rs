@@ -14,10 +14,13 @@ use tidegate_testkit::{
 };
 
 use crate::{
-    authorizers::{
-        GuardKey, STAGE_ARN, connect_lines, logging, reload, upgrade_answer, upgrade_status,
-    },
-    connection_id, start, text, watched_by,
+    access_log::{connect_lines, logging},
+    authorizers::{GuardKey, STAGE_ARN},
+    connection_id,
+    reloads::reload,
+    start, text,
+    upgrade::{upgrade_answer, upgrade_status},
+    watched_by,
 };
 
 const KEY: &str = "AKIDEXAMPLE";

@@ -58,6 +58,39 @@ async fn a_retry_of_an_sdk_is_answered_as_before_and_sent_once() {
     assert_eq!(rooms.gateway.metric("tidegate_messages_total", &sent).await, 2.0);
 }
 
+/// Whoever gives a call of an SDK a key of its own, and makes it again itself, has a new id from the SDK
+/// each time: the key names it, with any id or none.
+#[tokio::test]
+async fn a_key_of_the_callers_own_names_the_call_whatever_the_sdk_says() {
+    let rooms = Rooms::start().await;
+    let mut member = rooms.member("").await;
+    let target = format!("/prod/@connections/{}", member.id);
+    for headers in [
+        &[(SDK, "first"), (KEY, "once")][..],
+        &[(SDK, "second"), (KEY, "once")],
+        &[(KEY, "once"), (SDK, "third")],
+        &[(KEY, "once")],
+    ] {
+        let response = rooms.call_with("POST", &target, headers, b"x").await;
+        assert_eq!(response.status, 200, "{headers:?}: {response:?}");
+    }
+    assert_eq!(member.client.next_text().await, "x");
+    member.got_nothing().await;
+    // Another key is another call, also of the same attempt of an SDK, and so is that without a key.
+    for headers in [&[(SDK, "first"), (KEY, "twice")][..], &[(SDK, "first")]] {
+        for _ in 0..2 {
+            let response = rooms.call_with("POST", &target, headers, b"x").await;
+            assert_eq!(response.status, 200, "{headers:?}: {response:?}");
+        }
+        assert_eq!(member.client.next_text().await, "x", "{headers:?}");
+        member.got_nothing().await;
+    }
+    // A bad key is not passed over.
+    let refused = rooms.call_with("POST", &target, &[(SDK, "good"), (KEY, "")], b"x").await;
+    assert_bad_request(&refused);
+    member.got_nothing().await;
+}
+
 /// For every call that sends: what was answered is answered, whoever has come and gone since.
 #[tokio::test]
 async fn a_repeated_send_is_answered_with_the_counts_of_the_first() {
@@ -331,7 +364,7 @@ async fn a_reload_forgets_no_call() {
     for _ in 0..2 {
         let response = named(&rooms, "/prod/@broadcast", (KEY, "n"), b"x").await;
         assert_eq!(json_of(&response), sent_to(1));
-        crate::authorizers::reload(&rooms.gateway, &toml.clone().stage("blue"), "accepted").await;
+        crate::reloads::reload(&rooms.gateway, &toml.clone().stage("blue"), "accepted").await;
     }
     assert_eq!(member.client.next_text().await, "x");
     member.got_nothing().await;

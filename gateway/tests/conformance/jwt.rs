@@ -16,8 +16,12 @@ use tidegate_testkit::{
 
 use crate::{
     GATEWAY,
-    authorizers::{GuardKey, connect_lines, logging, reload, upgrade_answer, upgrade_status},
-    start, text, watched_by,
+    access_log::{connect_lines, logging},
+    authorizers::GuardKey,
+    reloads::reload,
+    start, text,
+    upgrade::{upgrade_answer, upgrade_status},
+    watched_by,
 };
 
 /// The api of `toml` with a JWT authorizer that trusts `issuer` for audience `chat`.

@@ -8,26 +8,42 @@
 //! Holds always: one binary with one module per subject (a `mod` line below each), so that it
 //! links once; every test has a gateway of its own; waits are for events, under a deadline.
 
+mod access_log;
+mod addressing;
+mod admin_port;
 mod api_keys;
 mod asked_for;
 mod audiences;
+mod authorizer_functions;
 mod authorizers;
 mod close_codes;
+mod commands;
+mod connect;
+mod drain;
 mod events;
+mod failing_authorizers;
 mod frames;
 mod groups;
 mod http_integrations;
 mod iam;
 mod invocations;
+mod isolation;
 mod jwt;
 mod lambda;
+mod limits;
 mod management;
+mod management_http;
+mod metrics;
 mod models;
-mod operation;
-mod reliability;
+mod post_during_connect;
+mod reloads;
 mod replies;
+mod resources;
 mod route_selection;
+mod secrets;
 mod service_calls;
+mod signed_calls;
+mod slow_clients;
 mod template_errors;
 mod tls;
 mod traces;
@@ -37,7 +53,7 @@ mod upgrade;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tidegate_testkit::{FunctionBackend, GatewayToml, TestGateway};
+use tidegate_testkit::{Client, FunctionBackend, GatewayToml, TestGateway};
 
 /// The binary under test.
 pub(crate) const GATEWAY: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -55,6 +71,22 @@ pub(crate) fn watched_by(function: &FunctionBackend) -> GatewayToml {
         .function("watcher", &function.url())
         .route("$connect", "watcher")
         .route("$disconnect", "watcher")
+}
+
+/// An api that says every message back.
+pub(crate) fn echo() -> GatewayToml {
+    GatewayToml::new().echo("echo").two_way("$default", "echo")
+}
+
+/// As [`echo`], with `$connect` and `$disconnect` watched.
+pub(crate) fn watched_echo(function: &FunctionBackend) -> GatewayToml {
+    watched_by(function).echo("echo").two_way("$default", "echo")
+}
+
+/// One message there and back.
+pub(crate) async fn echoes(client: &mut Client, text: &str) {
+    client.send_text(text).await;
+    assert_eq!(client.next_text().await, text);
 }
 
 /// The connection id of the next `$connect` event.
