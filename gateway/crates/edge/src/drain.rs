@@ -20,10 +20,7 @@ use tidegate_model::Drain;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::info;
 
-use crate::{
-    node::{Node, Phase},
-    websocket::Connection,
-};
+use crate::{node::Node, websocket::Connection};
 
 /// A few clients are no stampede: they are closed at this pace, sooner than `spread` would.
 const SLOWEST_PACE: Duration = Duration::from_millis(50);
@@ -33,10 +30,6 @@ const GLANCE: Duration = Duration::from_millis(5);
 
 /// What the last two steps get of the deadline at most, each.
 const LONGEST_RESERVE: Duration = Duration::from_secs(1);
-
-/// Messages of one connection that may be at integrations at once in a drain, where the limit is
-/// higher: a drain takes so many places of each busy connection.
-const MOST_PLACES: u32 = 256;
 
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +53,6 @@ pub enum Heir {
     OtherNodesIfTheRedisKeeps,
 }
 
-/// How many messages of one connection may be at integrations at once.
-pub(crate) fn places(node: &Node) -> u32 {
-    let limit = node.snapshot().limits.max_in_flight.get();
-    match node.phase() {
-        Phase::Serving => limit,
-        Phase::Draining => limit.min(MOST_PLACES),
-    }
-}
-
 /// Closes the clients of a node that accepts no more, and waits for what is under way. Returns how
 /// many clients there were, and how many connections and calls were cut off. Ends early enough for
 /// what is still to be done before the deadline.
@@ -86,7 +70,6 @@ pub(crate) async fn run(node: &Node, settings: Drain) -> (usize, usize) {
     let spread = settings.spread.min(SLOWEST_PACE.saturating_mul(count)).min(time_for_calls);
     info!(connections = closed, spread_ms = spread.as_millis(), "draining");
     let pace = spread / count;
-    let places = places(node);
     let mut busy = Vec::new();
     let (mut due, mut glanced) = (started, started);
     for connection in waiting {
@@ -95,24 +78,23 @@ pub(crate) async fn run(node: &Node, settings: Drain) -> (usize, usize) {
             if connection.in_flight() == 0 {
                 connection.order_close(End::going_away(EndCause::Drain));
             } else {
-                // With all its places taken, the connection's task reads no further message.
-                let taken: Vec<_> = (0..places).map(|_| connection.begin_call()).collect();
-                busy.push((connection, taken));
+                connection.stop_reading();
+                busy.push(connection);
             }
         }
         due += pace;
         sleep_until(due.min(last_orders)).await;
         if glanced.elapsed() >= GLANCE {
-            close_finished(&mut busy, places);
+            close_finished(&mut busy);
             glanced = Instant::now();
         }
     }
     while node.running() > 0 && Instant::now() < over {
         if Instant::now() < last_orders {
-            close_finished(&mut busy, places);
+            close_finished(&mut busy);
         } else {
             // Without their replies: there is just time for their `$disconnect`s.
-            for (connection, _) in busy.drain(..) {
+            for connection in busy.drain(..) {
                 connection.order_close(End::going_away(EndCause::Drain));
             }
         }
@@ -121,11 +103,10 @@ pub(crate) async fn run(node: &Node, settings: Drain) -> (usize, usize) {
     (closed, node.running())
 }
 
-/// Closes those whose messages have all come back, and keeps the others. Each holds `places` that
-/// are no messages.
-fn close_finished<P>(busy: &mut Vec<(Arc<Connection>, P)>, places: u32) {
-    busy.retain(|(connection, _)| {
-        let is_busy = connection.in_flight() > places;
+/// Closes those whose messages have all come back, and keeps the others.
+fn close_finished(busy: &mut Vec<Arc<Connection>>) {
+    busy.retain(|connection| {
+        let is_busy = connection.in_flight() > 0;
         if !is_busy {
             connection.order_close(End::going_away(EndCause::Drain));
         }

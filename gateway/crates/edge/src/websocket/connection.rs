@@ -50,6 +50,8 @@ pub(crate) struct Connection {
     last_active_ms: AtomicU64,
     /// Messages at integrations.
     in_flight: AtomicU32,
+    /// No further message is read: a drain has come to it.
+    stopped_reading: AtomicBool,
     /// The connection's task has stopped reading until a call ends.
     waits_for_call: AtomicBool,
     /// Whether a surviving node would need its facts.
@@ -101,6 +103,7 @@ impl Connection {
             node,
             outbox: Mutex::new(Outbox::held()),
             in_flight: AtomicU32::new(0),
+            stopped_reading: AtomicBool::new(false),
             waits_for_call: AtomicBool::new(false),
             keeping: Keeping::new(),
             place: Mutex::new(Place { _admission: Some(admission), open: None }),
@@ -244,6 +247,15 @@ impl Connection {
     /// Messages at integrations now.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Has the task read no further message.
+    pub(crate) fn stop_reading(&self) {
+        self.stopped_reading.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_stopped_reading(&self) -> bool {
+        self.stopped_reading.load(Ordering::Acquire)
     }
 
     /// Has the task woken when the next call ends.

@@ -43,7 +43,6 @@ use super::{
 };
 use crate::{
     core_state::Core,
-    drain,
     node::Running,
     transport::{self, Tls},
 };
@@ -291,7 +290,8 @@ impl SessionTask {
     }
 
     fn at_limit(&self) -> bool {
-        self.connection.in_flight() >= drain::places(&self.core.node)
+        let limit = self.core.node.snapshot().limits.max_in_flight.get();
+        self.connection.in_flight() >= limit || self.connection.has_stopped_reading()
     }
 
     fn read_once(&mut self) -> io::Result<usize> {
