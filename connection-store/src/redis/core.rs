@@ -241,11 +241,3 @@ impl<C: LocalConnection> Core<C> {
         }
     }
 }
-
-/// The same reply, said otherwise.
-pub(super) fn then<T, U>(reply: Reply<T>, say: impl FnOnce(T) -> U + Send + 'static) -> Reply<U>
-where
-    T: Unpin + Send + 'static,
-{
-    reply.map(say)
-}

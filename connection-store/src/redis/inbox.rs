@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{
-    core::{Core, send_to_own, then},
+    core::{Core, send_to_own},
     wire::{self, Answer, Body, Question},
 };
 use crate::{
@@ -91,46 +91,47 @@ fn carry_out<C: LocalConnection>(core: &Arc<Core<C>>, question: Question) -> Rep
     let store = &core.inner;
     match question {
         Question::Post { scope, id, message, call: None } => {
-            then(store.post(&scope, id, message), |posted| done(posted.map(drop)))
+            store.post(&scope, id, message).map(|posted| done(posted.map(drop)))
         }
         Question::Post { scope, id, message, call: Some(call) } => {
             let posted = store.post_once(&scope, id, message, &call);
-            then(posted, |posted| done(posted.map(drop)))
+            posted.map(|posted| done(posted.map(drop)))
         }
-        Question::Describe { scope, id } => then(store.describe(&scope, id), |described| {
-            described.map_or_else(Answer::Failed, Answer::Description)
-        }),
-        Question::Close { scope, id, request } => then(store.close(&scope, id, request), done),
+        Question::Describe { scope, id } => store
+            .describe(&scope, id)
+            .map(|described| described.map_or_else(Answer::Failed, Answer::Description)),
+        Question::Close { scope, id, request } => store.close(&scope, id, request).map(done),
         Question::Join { scope, id, group } => {
             let joined = store.join(&scope, &group, id);
             let bus = Arc::clone(&core.bus);
             match joined {
                 // Only now does it count: sends from every node have to find the member.
-                Reply::Ready(Some(Ok(()))) => then(bus.directory.published(), |published| {
-                    done(published.map_err(DeliveryError::from))
-                }),
-                joined => then(joined, done),
+                Reply::Ready(Some(Ok(()))) => bus
+                    .directory
+                    .published()
+                    .map(|published| done(published.map_err(DeliveryError::from))),
+                joined => joined.map(done),
             }
         }
-        Question::Leave { scope, id, group } => then(store.leave(&scope, &group, id), done),
+        Question::Leave { scope, id, group } => store.leave(&scope, &group, id).map(done),
         Question::Send { scope, audience, message, except, call } => {
             let sent = send_to_own(store, &scope, audience, message, except, call.as_ref());
-            then(sent, |report| match report {
+            sent.map(|report| match report {
                 Ok(SendReport { recipients, gone, .. }) => Answer::Report { recipients, gone },
                 Err(Unavailable) => Answer::Failed(DeliveryError::Unavailable),
             })
         }
         Question::CloseAudience { scope, audience, request } => {
-            then(store.close_audience(&scope, audience, request), counted)
+            store.close_audience(&scope, audience, request).map(counted)
         }
-        Question::Count { scope, group } => then(store.count(&scope, &group), counted),
+        Question::Count { scope, group } => store.count(&scope, &group).map(counted),
         Question::Page { scope, group, limit, place } => {
             let cursor = Some(Cursor::new(store.node(), place));
             let page = match group {
                 Some(group) => store.members(&scope, &group, limit, cursor),
                 None => store.list(&scope, limit, cursor),
             };
-            then(page, |page| match page {
+            page.map(|page| match page {
                 Ok(Page { connections, next }) => {
                     Answer::Page { connections, next: next.map(Cursor::place) }
                 }

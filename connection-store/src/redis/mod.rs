@@ -53,7 +53,7 @@ use tokio::{
 };
 
 use self::{
-    core::{Bus, Core, add_numbers, add_reports, send_to_own, split, then},
+    core::{Bus, Core, add_numbers, add_reports, send_to_own, split},
     counts::Counters,
     directory::Directory,
     keys::Keys,
@@ -281,7 +281,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
         }
         let question = Question::Post { scope: scope.clone(), id, message, call: None };
         let answer = self.bus().ask(id.node(), question);
-        then(answer, move |answer| done(&answer).map(|()| Receipt { node: id.node() }))
+        answer.map(move |answer| done(&answer).map(|()| Receipt { node: id.node() }))
     }
 
     fn post_once(
@@ -297,7 +297,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
         let call = Some(call.clone());
         let question = Question::Post { scope: scope.clone(), id, message, call };
         let answer = self.bus().ask(id.node(), question);
-        then(answer, move |answer| done(&answer).map(|()| Receipt { node: id.node() }))
+        answer.map(move |answer| done(&answer).map(|()| Receipt { node: id.node() }))
     }
 
     fn describe(
@@ -309,7 +309,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
             return self.core.inner.describe(scope, id);
         }
         let answer = self.bus().ask(id.node(), Question::Describe { scope: scope.clone(), id });
-        then(answer, |answer| match answer {
+        answer.map(|answer| match answer {
             Answer::Description(description) => Ok(description),
             answer => done(&answer).and(Err(DeliveryError::Unavailable)),
         })
@@ -325,7 +325,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
             return self.core.inner.close(scope, id, request);
         }
         let question = Question::Close { scope: scope.clone(), id, request };
-        then(self.bus().ask(id.node(), question), |answer| done(&answer))
+        self.bus().ask(id.node(), question).map(|answer| done(&answer))
     }
 
     fn join(
@@ -337,13 +337,13 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
         if self.is_own(id) {
             return match self.core.inner.join(scope, group, id) {
                 Reply::Ready(Some(Ok(()))) => {
-                    then(self.published(), |published| published.map_err(DeliveryError::from))
+                    self.published().map(|published| published.map_err(DeliveryError::from))
                 }
                 reply => reply,
             };
         }
         let question = Question::Join { scope: scope.clone(), id, group: group.clone() };
-        then(self.bus().ask(id.node(), question), |answer| done(&answer))
+        self.bus().ask(id.node(), question).map(|answer| done(&answer))
     }
 
     fn leave(
@@ -356,7 +356,7 @@ impl<C: LocalConnection> ConnectionStore<C> for RedisStore<C> {
             return self.core.inner.leave(scope, group, id);
         }
         let question = Question::Leave { scope: scope.clone(), id, group: group.clone() };
-        then(self.bus().ask(id.node(), question), |answer| done(&answer))
+        self.bus().ask(id.node(), question).map(|answer| done(&answer))
     }
 
     fn send(
